@@ -1,0 +1,59 @@
+# What one does with this repository. CI calls these targets too (.ci/run).
+#
+#   make up ARGS="--shards 5 --memory 1gb"
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# The steps of `test` share cargo's build lock and two cores: one after the other, the cheapest first.
+.NOTPARALLEL:
+.PHONY: help up build fmt lint unit doctest doc e2e deny test bench
+
+ARGS ?=
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+up: ## Build and run a whole cluster in one process; ARGS="..." goes to `larder-node dev`
+	@tools/need cargo cc
+	cargo build --release --package larder-node
+	@target/release/larder-node dev $(ARGS)
+
+build: ## Build every crate and program, as the tests use them
+	@tools/need cargo cc
+	cargo build --workspace
+
+fmt: ## Format the code
+	@tools/need cargo rustfmt
+	cargo fmt --all
+
+lint: ## Check the formatting and clippy's lints
+	@tools/need cargo cc rustfmt clippy
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+unit: ## Run the unit and property tests
+	@tools/need cargo cc
+	tools/nextest 'not package(larder-tests)'
+
+doctest: ## Run the examples in the documentation
+	@tools/need cargo cc
+	cargo test --workspace --doc
+
+doc: ## Build the API documentation
+	@tools/need cargo cc
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+e2e: build ## Run the end-to-end tests: real processes, real clients, a real Redis beside them
+	@tools/need redis-server redis-cli redis-benchmark python3 venv
+	@tools/venv >/dev/null
+	tools/nextest 'package(larder-tests)' $(ARGS)
+
+test: lint unit doctest doc e2e ## Everything that must hold before a change lands
+
+deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny check licenses bans sources
+
+bench: ## Measure against Redis and twemproxy, and print the table
+	@tools/need cargo cc redis-server redis-benchmark nutcracker taskset
+	tools/bench $(ARGS)
