@@ -1,5 +1,10 @@
 //! What Larder's processes must agree on. No I/O, no clock, no runtime.
 
+pub mod limits;
+pub mod resp;
+pub mod ring;
+pub mod schema;
 mod slot;
+pub mod topology;
 
 pub use slot::{Slot, hash_tag};

@@ -1,0 +1,7 @@
+//! Code generated from `schema/larder.proto`: messages, gRPC clients and servers.
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+
+tonic::include_proto!("larder.v1");
+
+/// The compiled schema, for the gRPC reflection service.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/larder.bin"));
