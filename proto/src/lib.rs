@@ -1,5 +1,6 @@
 //! What Larder's processes must agree on. No I/O, no clock, no runtime.
 
+pub mod command;
 pub mod limits;
 pub mod resp;
 pub mod ring;
