@@ -1,1 +1,4 @@
 //! Larder.
+
+pub mod engine;
+pub mod log;

@@ -1,0 +1,52 @@
+//! A live entry as a reader sees it.
+
+use super::table::Cell;
+use super::time::{Access, Millis};
+use super::value::Value;
+
+/// A live entry, in place, for as long as its stripe is locked.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    cell: &'a Cell,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(cell: &'a Cell) -> Entry<'a> {
+        Entry { cell }
+    }
+
+    /// The key.
+    pub fn key(&self) -> &'a [u8] {
+        self.cell.payload.key()
+    }
+
+    /// The value, in place.
+    pub fn value(&self) -> Value<'a> {
+        self.cell.payload.value()
+    }
+
+    /// When the entry expires, if it does.
+    pub fn deadline(&self) -> Option<Millis> {
+        self.cell.payload.deadline()
+    }
+
+    /// The position in the log of the last change to this entry: it rises with every change.
+    pub fn version(&self) -> u64 {
+        self.cell.payload.version()
+    }
+
+    /// The type's name, as the command TYPE has it.
+    pub fn type_name(&self) -> &'static str {
+        self.value().type_name()
+    }
+
+    /// Milliseconds since the entry was last used, in steps of 4.
+    pub fn idle_ms(&self, now: Millis) -> u64 {
+        u64::from(self.cell.access.age(Access::at(now))) * Access::UNIT_MS
+    }
+
+    /// Bytes of memory the entry takes, its place in the table included.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Cell>() + self.cell.payload.heap_bytes()
+    }
+}

@@ -1,0 +1,150 @@
+//! Making room: the least recently used of a random sample goes first.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::locked::Locked;
+use super::time::{Access, Millis};
+use super::{Engine, EngineError};
+
+/// What to do about a write for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EvictionPolicy {
+    /// Drop the entries that were not used for longest.
+    #[default]
+    AllKeysLru,
+    /// Refuse the write.
+    NoEviction,
+}
+
+/// An [`EvictionPolicy`] that may be changed at any time.
+#[derive(Debug)]
+pub(super) struct PolicyCell(AtomicU8);
+
+impl PolicyCell {
+    pub(super) fn new(policy: EvictionPolicy) -> PolicyCell {
+        PolicyCell(AtomicU8::new(policy as u8))
+    }
+
+    pub(super) fn get(&self) -> EvictionPolicy {
+        if self.0.load(Ordering::Relaxed) == EvictionPolicy::NoEviction as u8 {
+            EvictionPolicy::NoEviction
+        } else {
+            EvictionPolicy::AllKeysLru
+        }
+    }
+
+    pub(super) fn set(&self, policy: EvictionPolicy) {
+        self.0.store(policy as u8, Ordering::Relaxed);
+    }
+}
+
+/// Entries to choose a victim from. Samples of 16 come within a percentage point of exact LRU.
+const SAMPLE: usize = 16;
+
+/// Entries past their deadline to drop at once when some are found.
+const EXPIRED_MAX: usize = 16;
+
+/// Victims of one call beyond which it stops once it has freed twice what was asked. A lowered limit, or a table that
+/// grew, is then worked off over many writes rather than by one that waits for it.
+const VICTIMS_MAX: usize = 128;
+
+/// The oldest entry seen so far. Hash and access find it again; another entry that fits them does as well.
+#[derive(Clone, Copy)]
+struct Victim {
+    age: u32,
+    stripe: usize,
+    hash: u32,
+    access: Access,
+}
+
+impl Engine {
+    /// Evicts until `bytes` more fit under the memory limit, or says that they cannot. Call it before [`Engine::lock`],
+    /// holding no lock, with an estimate of what a write will add; `make_room(0, now)` works off what is too much.
+    pub fn make_room(&self, bytes: usize, now: Millis) -> Result<(), EngineError> {
+        let limit = self.memory_limit();
+        if limit == 0 {
+            return Ok(());
+        }
+        let error = EngineError::OutOfMemory { bytes, limit };
+        let before = self.live_memory();
+        let mut victims = 0;
+        loop {
+            let used = self.live_memory();
+            if used.saturating_add(bytes) <= limit {
+                return Ok(());
+            }
+            if bytes > limit - self.fixed_memory().min(limit)
+                || self.policy() == EvictionPolicy::NoEviction
+            {
+                return Err(error);
+            }
+            if victims >= VICTIMS_MAX && before.saturating_sub(used) >= bytes.saturating_mul(2) {
+                return Ok(());
+            }
+            match self.evict(now) {
+                0 => return Err(error),
+                count => victims += count,
+            }
+        }
+    }
+
+    /// Drops one entry, or a few that are past their deadline, and returns how many: 0 if there are no entries.
+    fn evict(&self, now: Millis) -> usize {
+        let mut oldest = None;
+        let mut missing = SAMPLE;
+        for _ in 0..SAMPLE {
+            let Some(stripe) = self.population.pick(self.random.next()) else {
+                break;
+            };
+            let mut locked = Locked::new(self, stripe, now);
+            let expired = locked.expire_due(EXPIRED_MAX);
+            if expired > 0 {
+                return expired;
+            }
+            missing -= locked.sample(self.random.next(), missing, &mut oldest);
+            if missing == 0 {
+                // Mostly one stripe gives the whole sample, and is still locked.
+                if let Some(victim) = oldest.filter(|victim| victim.stripe == stripe) {
+                    return locked.evict(victim);
+                }
+                break;
+            }
+        }
+        oldest.map_or(0, |victim| {
+            Locked::new(self, victim.stripe, now).evict(victim)
+        })
+    }
+}
+
+impl Locked<'_> {
+    /// Looks at up to `count` random entries, replaces `oldest` by one that is older, and returns how many it saw.
+    fn sample(&self, random: u64, count: usize, oldest: &mut Option<Victim>) -> usize {
+        let clock = Access::at(self.now);
+        let mut seen = 0;
+        for cell in self.stripe.table().sample(random, count) {
+            seen += 1;
+            let age = cell.access.age(clock);
+            if oldest.is_none_or(|oldest| age > oldest.age) {
+                *oldest = Some(Victim {
+                    age,
+                    stripe: self.index,
+                    hash: cell.hash,
+                    access: cell.access,
+                });
+            }
+        }
+        seen
+    }
+
+    /// Drops the victim. Returns 1 also if it is gone by now: then the caller looks again at how much room there is.
+    fn evict(&mut self, victim: Victim) -> usize {
+        let table = self.stripe.table();
+        let index = table
+            .with_hash(victim.hash)
+            .find(|&index| table.cell(index).access == victim.access);
+        if let Some(index) = index {
+            self.evict_at(index);
+        }
+        1
+    }
+}

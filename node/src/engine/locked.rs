@@ -1,0 +1,347 @@
+//! One stripe, locked, at one instant: where commands read and write.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use larder_proto::Slot;
+use parking_lot::MutexGuard;
+
+use crate::log::{Effect, Position};
+
+use super::entry::Entry;
+use super::error::EngineError;
+use super::payload::Payload;
+use super::stripe::Stripe;
+use super::time::Millis;
+use super::value::{LARGE_BYTES_MIN, Large, Stored};
+use super::{Engine, KEY_BYTES_MAX, stripe_of};
+
+/// A locked stripe at one instant. It sees live entries only: whatever is past its deadline is dropped on the way.
+///
+/// Hold one at a time, and call [`Engine::make_room`] before taking it: making room locks other stripes.
+#[derive(Debug)]
+pub struct Locked<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) index: usize,
+    pub(super) stripe: MutexGuard<'a, Stripe>,
+    pub(super) now: Millis,
+    /// Entries or memory changed since the last [`Locked::settle`].
+    changed: bool,
+}
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(engine: &'a Engine, index: usize, now: Millis) -> Locked<'a> {
+        Locked {
+            engine,
+            index,
+            stripe: engine.stripes[index].0.lock(),
+            now,
+            changed: false,
+        }
+    }
+
+    /// The instant at which everything here happens.
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// The position of the last write to this stripe. A reply made from what was read or written here may leave only
+    /// once the log has acknowledged it.
+    pub fn position(&self) -> Position {
+        self.stripe.position
+    }
+
+    /// The key's entry, marked as used and counted as a hit or a miss.
+    pub fn get(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let Some(index) = self.live(key) else {
+            self.stripe.counters.misses += 1;
+            return None;
+        };
+        self.stripe.counters.hits += 1;
+        self.stripe.touch(index, self.now);
+        Some(self.entry(index))
+    }
+
+    /// The key's entry, neither marked nor counted: for questions about it, and for writes that look before they write.
+    pub fn peek(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let index = self.live(key)?;
+        Some(self.entry(index))
+    }
+
+    /// Marks the key as used and tells whether it exists.
+    pub fn touch(&mut self, key: &[u8]) -> bool {
+        let Some(index) = self.live(key) else {
+            return false;
+        };
+        self.stripe.touch(index, self.now);
+        true
+    }
+
+    /// Makes the key hold this string, whatever it held before. A deadline that is not ahead removes the key.
+    pub fn put(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        deadline: Option<Millis>,
+    ) -> Result<Position, EngineError> {
+        self.put_with(key, value, deadline, |version| {
+            Payload::string(key, value, version, deadline)
+        })
+    }
+
+    /// [`Locked::put`] without copying a long string, if it fills its allocation and nobody else refers to it.
+    pub fn put_shared(
+        &mut self,
+        key: &[u8],
+        value: Bytes,
+        deadline: Option<Millis>,
+    ) -> Result<Position, EngineError> {
+        if value.len() < LARGE_BYTES_MIN {
+            return self.put(key, &value, deadline);
+        }
+        self.engine.check(key, value.len())?;
+        let large = Large::from_shared(value);
+        let bytes = large.bytes().clone();
+        self.put_with(key, &bytes, deadline, |version| {
+            Payload::object(key, Stored::Large(large), version, deadline)
+        })
+    }
+
+    fn put_with(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        deadline: Option<Millis>,
+        payload: impl FnOnce(u64) -> Payload,
+    ) -> Result<Position, EngineError> {
+        self.engine.check(key, value.len())?;
+        if deadline.is_some_and(|deadline| deadline <= self.now) {
+            self.remove(key);
+            return Ok(self.position());
+        }
+        let version = self.append(Effect::Put {
+            key,
+            value,
+            deadline,
+        });
+        // An entry past its deadline may be overwritten: that drops it as well as a Delete would.
+        let hash = self.engine.hash(key);
+        let Some(index) = self.stripe.table().find(hash, key) else {
+            self.stripe.insert(hash, payload(version), self.now);
+            return Ok(self.position());
+        };
+        self.stripe.touch(index, self.now);
+        self.stripe.change(index, self.now, |old| {
+            if !old.overwrite(value, version, deadline) {
+                *old = payload(version);
+            }
+        });
+        Ok(self.position())
+    }
+
+    /// Writes to part of the key's string, in place: `change` is given the bytes of `range`. The string grows by zeros
+    /// to the end of the range if it is shorter, and begins empty if the key does not exist. The deadline stays.
+    pub fn edit(
+        &mut self,
+        key: &[u8],
+        range: Range<usize>,
+        change: impl FnOnce(&mut [u8]),
+    ) -> Result<Position, EngineError> {
+        self.engine.check(key, range.end)?;
+        let index = match self.live(key) {
+            Some(index) => index,
+            None => {
+                let hash = self.engine.hash(key);
+                self.stripe
+                    .insert(hash, Payload::string(key, &[], 0, None), self.now);
+                self.stripe
+                    .table()
+                    .find(hash, key)
+                    .expect("it was just inserted")
+            }
+        };
+        self.changed = true;
+        self.stripe.touch(index, self.now);
+        let log = &self.engine.log;
+        let position = self.stripe.change(index, self.now, |payload| {
+            let offset = range.start;
+            let position = payload.edit(range.end, |value| {
+                let bytes = &mut value[range];
+                change(bytes);
+                log.append(Effect::Splice { key, offset, bytes })
+            });
+            payload.set_version(position.0);
+            position
+        });
+        self.stripe.position = position;
+        Ok(position)
+    }
+
+    /// Gives the key this deadline, or none, and tells whether the key exists. A deadline that is not ahead removes it.
+    pub fn set_deadline(&mut self, key: &[u8], deadline: Option<Millis>) -> bool {
+        let Some(index) = self.live(key) else {
+            return false;
+        };
+        if deadline.is_some_and(|deadline| deadline <= self.now) {
+            self.remove_at(index);
+            return true;
+        }
+        if self.entry(index).deadline() != deadline {
+            let version = self.append(Effect::Deadline { key, deadline });
+            self.stripe.change(index, self.now, |payload| {
+                payload.set_version(version);
+                payload.set_deadline(deadline);
+            });
+        }
+        true
+    }
+
+    /// Removes the key and tells whether it existed.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let live = self.live(key);
+        live.inspect(|&index| self.remove_at(index)).is_some()
+    }
+
+    /// Moves value and deadline from one key to another of the same slot, replacing what that held. Tells whether there
+    /// was anything to move.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<bool, EngineError> {
+        if from == to {
+            return Ok(self.live(from).is_some());
+        }
+        Ok(self.copy(from, to)? && self.remove(from))
+    }
+
+    /// Copies value and deadline from one key to another of the same slot, replacing what that held. Tells whether there
+    /// was anything to copy.
+    pub fn copy(&mut self, from: &[u8], to: &[u8]) -> Result<bool, EngineError> {
+        self.engine.check(to, 0)?;
+        let Some(index) = self.live(from) else {
+            return Ok(false);
+        };
+        if from == to {
+            return Ok(true);
+        }
+        let mut copy = self.stripe.table().cell(index).payload.with_key(to);
+        let version = self.append(Effect::Put {
+            key: to,
+            value: copy.value().bytes(),
+            deadline: copy.deadline(),
+        });
+        copy.set_version(version);
+        let hash = self.engine.hash(to);
+        match self.stripe.table().find(hash, to) {
+            None => self.stripe.insert(hash, copy, self.now),
+            Some(index) => {
+                self.stripe.touch(index, self.now);
+                self.stripe.change(index, self.now, |old| *old = copy);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Drops up to `max` entries whose deadline has passed and returns how many it were.
+    pub(super) fn expire_due(&mut self, max: usize) -> usize {
+        for count in 0..max {
+            let Some(index) = self.stripe.next_due(self.now) else {
+                self.changed = true;
+                return count;
+            };
+            self.expire_at(index);
+        }
+        max
+    }
+
+    pub(super) fn evict_at(&mut self, index: usize) {
+        self.remove_at(index);
+        self.stripe.counters.evicted += 1;
+    }
+
+    /// Takes everything out of the stripe, as of a flush at this position.
+    pub(super) fn detach(&mut self, position: Position) -> super::stripe::Detached {
+        self.stripe.position = position;
+        self.changed = true;
+        self.stripe.detach()
+    }
+
+    /// Brings the engine's totals up to date with this stripe.
+    pub(super) fn settle(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let bytes = self.stripe.heap_bytes();
+        let old = std::mem::replace(&mut self.stripe.settled_bytes, bytes);
+        if bytes != old {
+            // Adding a negative number modulo 2^64.
+            self.engine
+                .used
+                .fetch_add(bytes.wrapping_sub(old), Ordering::Relaxed);
+        }
+        let count = self.stripe.table().len();
+        if count != self.engine.population.of(self.index) {
+            self.engine.population.set(self.index, count);
+        }
+    }
+
+    fn entry(&self, index: usize) -> Entry<'_> {
+        Entry::new(self.stripe.table().cell(index))
+    }
+
+    /// Where the key's entry stands, if it is live. An entry past its deadline is dropped.
+    fn live(&mut self, key: &[u8]) -> Option<usize> {
+        debug_assert_eq!(
+            stripe_of(Slot::of(key)),
+            self.index,
+            "the key belongs to another stripe"
+        );
+        let index = self.stripe.table().find(self.engine.hash(key), key)?;
+        let deadline = self.entry(index).deadline();
+        if deadline.is_some_and(|deadline| deadline <= self.now) {
+            self.expire_at(index);
+            return None;
+        }
+        Some(index)
+    }
+
+    fn expire_at(&mut self, index: usize) {
+        self.remove_at(index);
+        self.stripe.counters.expired += 1;
+    }
+
+    fn remove_at(&mut self, index: usize) {
+        let payload = self.stripe.remove(index);
+        self.append(Effect::Delete { key: payload.key() });
+    }
+
+    /// Appends an effect of this stripe to the log and returns the version of what it wrote.
+    fn append(&mut self, effect: Effect<'_>) -> u64 {
+        self.changed = true;
+        self.stripe.position = self.engine.log.append(effect);
+        self.stripe.position.0
+    }
+}
+
+impl Drop for Locked<'_> {
+    /// Runs before the guard unlocks.
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+impl Engine {
+    fn check(&self, key: &[u8], value_bytes: usize) -> Result<(), EngineError> {
+        if key.len() > KEY_BYTES_MAX {
+            return Err(EngineError::KeyTooLong {
+                bytes: key.len(),
+                max: KEY_BYTES_MAX,
+            });
+        }
+        if value_bytes > self.value_bytes_max {
+            return Err(EngineError::ValueTooLong {
+                bytes: value_bytes,
+                max: self.value_bytes_max,
+            });
+        }
+        Ok(())
+    }
+}

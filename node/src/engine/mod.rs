@@ -1,0 +1,223 @@
+//! The engine: the entries of one node, in memory.
+//!
+//! ```text
+//! Engine -- 1024 x Mutex<Stripe> -- Table (sorted by hash) -- Payload (one allocation an entry)
+//!   |                          \--- Deadlines (heap of hints)
+//!   |-- used, population: totals, brought up to date under each stripe's lock
+//!   |-- Log: every write's effect, appended under the stripe's lock
+//!   '-- Disposer: frees what was flushed, on a thread of its own
+//! ```
+//!
+//! All keys of a slot are in one stripe, so a command holds one lock. The engine is synchronous and shared by all
+//! threads. It reads no clock: every call says what time it is.
+
+mod deadlines;
+mod entry;
+mod error;
+mod eviction;
+mod expiry;
+mod flush;
+mod locked;
+mod payload;
+mod population;
+mod random;
+mod scan;
+mod size_class;
+mod stats;
+mod stripe;
+mod table;
+#[cfg(test)]
+mod tests;
+mod time;
+mod value;
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foldhash::quality::FixedState;
+use larder_proto::Slot;
+use parking_lot::Mutex;
+
+use crate::log::Log;
+
+pub use entry::Entry;
+pub use error::EngineError;
+pub use eviction::EvictionPolicy;
+pub use locked::Locked;
+pub use scan::ScanCursor;
+pub use stats::Stats;
+pub use time::Millis;
+pub use value::{LARGE_BYTES_MIN, Value};
+
+use eviction::PolicyCell;
+use flush::Disposer;
+use population::Population;
+use random::Random;
+use stripe::Stripe;
+
+/// Longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 64 * 1024;
+
+/// How many stripes there are. Divides [`Slot::COUNT`], so that every stripe serves as many slots.
+const STRIPES: usize = 1024;
+
+const _: () = assert!(Slot::COUNT.is_multiple_of(STRIPES));
+
+/// What an engine is made with.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Most bytes of memory the engine may take, 0 for no limit. May be changed later.
+    pub memory_limit: usize,
+    /// What to do when the limit is reached. May be changed later.
+    pub policy: EvictionPolicy,
+    /// Longest value, in bytes.
+    pub value_bytes_max: usize,
+    /// What hashes and random choices depend on. Nobody outside should know it, or they could choose keys that collide.
+    pub seed: u64,
+}
+
+impl Default for EngineConfig {
+    /// No limit, values up to 512 MiB, and a random seed.
+    fn default() -> EngineConfig {
+        EngineConfig {
+            memory_limit: 0,
+            policy: EvictionPolicy::default(),
+            value_bytes_max: 512 * 1024 * 1024,
+            seed: rand::random(),
+        }
+    }
+}
+
+/// The entries of one node. See the [module](self).
+#[derive(Debug)]
+pub struct Engine {
+    stripes: Box<[StripeCell]>,
+    population: Population,
+    log: Arc<Log>,
+    /// Sum of the stripes' `settled_bytes`. What was flushed is not in it.
+    used: AtomicUsize,
+    limit: AtomicUsize,
+    policy: PolicyCell,
+    value_bytes_max: usize,
+    hash: FixedState,
+    random: Random,
+    disposer: Disposer,
+}
+
+/// Neighbouring stripes share no cache line, nor a pair of them, which processors fetch together.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct StripeCell(Mutex<Stripe>);
+
+impl Engine {
+    /// An empty engine that appends its writes to this log.
+    pub fn new(config: EngineConfig, log: Arc<Log>) -> Engine {
+        Engine {
+            stripes: (0..STRIPES).map(|_| StripeCell::default()).collect(),
+            population: Population::new(),
+            log,
+            used: AtomicUsize::new(0),
+            limit: AtomicUsize::new(config.memory_limit),
+            policy: PolicyCell::new(config.policy),
+            value_bytes_max: config.value_bytes_max,
+            hash: FixedState::with_seed(config.seed),
+            random: Random::new(config.seed),
+            disposer: Disposer::default(),
+        }
+    }
+
+    /// Locks the stripe that holds the slot's keys. Hold one at a time.
+    pub fn lock(&self, slot: Slot, now: Millis) -> Locked<'_> {
+        Locked::new(self, stripe_of(slot), now)
+    }
+
+    /// The log this engine appends to.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// How many entries there are, those past their deadline and not yet dropped included.
+    pub fn len(&self) -> usize {
+        self.population.total()
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many entries have a deadline.
+    pub fn keys_with_expiry(&self) -> usize {
+        self.stats().keys_with_expiry
+    }
+
+    /// Bytes of memory that the engine takes, as the allocator rounds them. What was flushed and is not yet freed counts.
+    pub fn used_memory(&self) -> usize {
+        self.live_memory() + self.disposer.bytes()
+    }
+
+    /// Bytes of memory that the engine may take, 0 for no limit.
+    pub fn memory_limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit. The next writes, or calls of [`Engine::make_room`], bring memory down to it.
+    pub fn set_memory_limit(&self, bytes: usize) {
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What happens when the limit is reached.
+    pub fn policy(&self) -> EvictionPolicy {
+        self.policy.get()
+    }
+
+    /// Changes what happens when the limit is reached.
+    pub fn set_policy(&self, policy: EvictionPolicy) {
+        self.policy.set(policy);
+    }
+
+    /// Longest value, in bytes.
+    pub fn value_bytes_max(&self) -> usize {
+        self.value_bytes_max
+    }
+
+    /// What the engine has counted. Locks every stripe, one after the other.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        for StripeCell(stripe) in &self.stripes {
+            let stripe = stripe.lock();
+            stats += stripe.counters;
+            stats.keys += stripe.table().len();
+            stats.keys_with_expiry += stripe.with_deadline();
+        }
+        stats
+    }
+
+    /// Begins counting hits, misses, expired and evicted entries from 0 again.
+    pub fn reset_stats(&self) {
+        for StripeCell(stripe) in &self.stripes {
+            stripe.lock().counters = Default::default();
+        }
+    }
+
+    /// Memory taken, without what was flushed: that is on its way back, and evicting for it would gain nothing.
+    fn live_memory(&self) -> usize {
+        self.fixed_memory() + self.used.load(Ordering::Relaxed)
+    }
+
+    /// Memory that the engine takes when empty.
+    fn fixed_memory(&self) -> usize {
+        size_of_val(&*self.stripes)
+    }
+
+    fn hash(&self, key: &[u8]) -> u32 {
+        let mut hasher = self.hash.build_hasher();
+        hasher.write(key);
+        (hasher.finish() >> 32) as u32
+    }
+}
+
+fn stripe_of(slot: Slot) -> usize {
+    slot.index() % STRIPES
+}

@@ -1,0 +1,154 @@
+//! One stripe's entries and what is known about them as a whole. Single-threaded: `Engine` puts the lock around it.
+
+use crate::log::Position;
+
+use super::deadlines::Deadlines;
+use super::payload::Payload;
+use super::stats::Counters;
+use super::table::{Cell, Table};
+use super::time::{Access, Millis};
+
+#[derive(Debug, Default)]
+pub(super) struct Stripe {
+    table: Table,
+    deadlines: Deadlines,
+    /// Invariant: the sum of the payloads' `heap_bytes`.
+    payload_bytes: usize,
+    /// Invariant: how many entries have a deadline.
+    with_deadline: usize,
+    /// Of the last write to this stripe.
+    pub(super) position: Position,
+    pub(super) counters: Counters,
+    /// What the engine's total holds on account of this stripe; written by `Locked::settle`.
+    pub(super) settled_bytes: usize,
+}
+
+/// The contents of a flushed stripe, which still take memory.
+#[derive(Debug)]
+pub(super) struct Detached {
+    pub(super) bytes: usize,
+    _table: Table,
+    _deadlines: Deadlines,
+}
+
+impl Stripe {
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(super) fn with_deadline(&self) -> usize {
+        self.with_deadline
+    }
+
+    /// Bytes of memory the stripe takes, beside itself.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.payload_bytes + self.table.heap_bytes() + self.deadlines.heap_bytes()
+    }
+
+    pub(super) fn touch(&mut self, index: usize, now: Millis) {
+        let access = Access::at(now);
+        let cell = self.table.cell_mut(index);
+        // A hot entry is read many times in one unit: leave its cache line clean.
+        if cell.access != access {
+            cell.access = access;
+        }
+    }
+
+    /// Adds an entry whose key is not in the stripe.
+    pub(super) fn insert(&mut self, hash: u32, payload: Payload, now: Millis) {
+        self.payload_bytes += payload.heap_bytes();
+        if let Some(deadline) = payload.deadline() {
+            self.with_deadline += 1;
+            self.deadlines.arm(hash, deadline, now);
+        }
+        self.table.insert(Cell {
+            hash,
+            access: Access::at(now),
+            payload,
+        });
+    }
+
+    pub(super) fn remove(&mut self, index: usize) -> Payload {
+        let payload = self.table.remove(index);
+        self.payload_bytes -= payload.heap_bytes();
+        if payload.deadline().is_some() {
+            self.with_deadline -= 1;
+            self.drop_stale_deadlines();
+        }
+        payload
+    }
+
+    /// Lets `change` do anything to an entry but change its key.
+    pub(super) fn change<R>(
+        &mut self,
+        index: usize,
+        now: Millis,
+        change: impl FnOnce(&mut Payload) -> R,
+    ) -> R {
+        let cell = self.table.cell_mut(index);
+        let (old_bytes, old_deadline) = (cell.payload.heap_bytes(), cell.payload.deadline());
+        let result = change(&mut cell.payload);
+        let (hash, deadline) = (cell.hash, cell.payload.deadline());
+        self.payload_bytes = self.payload_bytes + cell.payload.heap_bytes() - old_bytes;
+        if deadline == old_deadline {
+            return result;
+        }
+        self.with_deadline = self.with_deadline + usize::from(deadline.is_some())
+            - usize::from(old_deadline.is_some());
+        if let Some(deadline) = deadline
+            && old_deadline.is_none_or(|old| deadline < old)
+        {
+            self.deadlines.arm(hash, deadline, now);
+        }
+        self.drop_stale_deadlines();
+        result
+    }
+
+    /// Where an entry stands that is due, or `None` if none is, as far as deadlines have come due by whole units.
+    pub(super) fn next_due(&mut self, now: Millis) -> Option<usize> {
+        while let Some(hash) = self.deadlines.take_due(now) {
+            let mut due = None;
+            // Several entries may share the hash, and the item does not say whose it was.
+            for index in self.table.with_hash(hash) {
+                let Some(deadline) = self.table.cell(index).payload.deadline() else {
+                    continue;
+                };
+                if deadline <= now && due.is_none() {
+                    due = Some(index);
+                } else {
+                    self.deadlines.arm(hash, deadline, now);
+                }
+            }
+            if due.is_some() {
+                return due;
+            }
+        }
+        self.deadlines.trim();
+        None
+    }
+
+    /// Takes everything out.
+    pub(super) fn detach(&mut self) -> Detached {
+        let bytes = self.heap_bytes();
+        self.payload_bytes = 0;
+        self.with_deadline = 0;
+        Detached {
+            bytes,
+            _table: std::mem::take(&mut self.table),
+            _deadlines: std::mem::take(&mut self.deadlines),
+        }
+    }
+
+    /// Keeps the stale items in proportion to the entries. Costs a pass over the stripe, paid for by as many changes.
+    fn drop_stale_deadlines(&mut self) {
+        if self.with_deadline == 0 {
+            self.deadlines = Deadlines::default();
+        } else if self.deadlines.is_stale(self.with_deadline) {
+            self.deadlines.rebuild(
+                self.table
+                    .entries()
+                    .filter_map(|cell| Some((cell.hash, cell.payload.deadline()?))),
+            );
+        }
+    }
+}
