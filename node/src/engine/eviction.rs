@@ -140,7 +140,7 @@ impl Locked<'_> {
     fn evict(&mut self, victim: Victim) -> usize {
         let table = self.stripe.table();
         let index = table
-            .with_hash(victim.hash)
+            .with_hashes(victim.hash..=victim.hash)
             .find(|&index| table.cell(index).access == victim.access);
         if let Some(index) = index {
             self.evict_at(index);

@@ -7,7 +7,7 @@ use super::time::Millis;
 use super::{Engine, STRIPES};
 
 impl Engine {
-    /// Drops every entry whose deadline has passed by a quarter of a second or more, at most `max_per_lock` at a time
+    /// Drops every entry whose deadline has passed by 64 milliseconds or more, at most `max_per_lock` at a time
     /// before it lets waiting commands in, and returns how many it were. Meant to be called every 100 ms.
     pub fn expire_due(&self, now: Millis, max_per_lock: usize) -> usize {
         let max = max_per_lock.max(1);

@@ -218,6 +218,12 @@ impl Engine {
     }
 }
 
+/// Bytes of memory that an entry with a packed string takes, its share of the table included: what to ask
+/// [`Engine::make_room`] for before writing it.
+pub fn entry_bytes(key_bytes: usize, value_bytes: usize) -> usize {
+    payload::string_bytes(key_bytes, value_bytes) + table::CELL_SHARE
+}
+
 fn stripe_of(slot: Slot) -> usize {
     slot.index() % STRIPES
 }

@@ -241,6 +241,11 @@ impl Payload {
     }
 }
 
+/// Bytes of memory that a string's payload takes.
+pub(super) fn string_bytes(key_bytes: usize, value_bytes: usize) -> usize {
+    allocated(header_length(true) + key_bytes + value_bytes)
+}
+
 fn header_length(has_deadline: bool) -> usize {
     VERSION + LENGTH + if has_deadline { DEADLINE } else { 0 }
 }

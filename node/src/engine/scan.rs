@@ -98,7 +98,7 @@ impl Locked<'_> {
     /// the end of the stripe. Entries of one hash are visited together, for a cursor cannot stand between them.
     fn scan(&self, hash: u32, left: &mut usize, each: &mut dyn FnMut(&Entry<'_>)) -> Option<u32> {
         let mut last = None;
-        for cell in self.stripe.table().from_hash(hash) {
+        for cell in self.stripe.table().starting_at(hash) {
             if *left == 0 && last != Some(cell.hash) {
                 return Some(cell.hash);
             }

@@ -106,17 +106,18 @@ impl Stripe {
 
     /// Where an entry stands that is due, or `None` if none is, as far as deadlines have come due by whole units.
     pub(super) fn next_due(&mut self, now: Millis) -> Option<usize> {
-        while let Some(hash) = self.deadlines.take_due(now) {
+        while let Some(hashes) = self.deadlines.take_due(now) {
             let mut due = None;
-            // Several entries may share the hash, and the item does not say whose it was.
-            for index in self.table.with_hash(hash) {
-                let Some(deadline) = self.table.cell(index).payload.deadline() else {
+            // The item may stand for several entries, and does not say for which it was made.
+            for index in self.table.with_hashes(hashes) {
+                let cell = self.table.cell(index);
+                let Some(deadline) = cell.payload.deadline() else {
                     continue;
                 };
                 if deadline <= now && due.is_none() {
                     due = Some(index);
                 } else {
-                    self.deadlines.arm(hash, deadline, now);
+                    self.deadlines.arm(cell.hash, deadline, now);
                 }
             }
             if due.is_some() {
@@ -150,5 +151,28 @@ impl Stripe {
                     .filter_map(|cell| Some((cell.hash, cell.payload.deadline()?))),
             );
         }
+    }
+}
+
+#[cfg(test)]
+impl Stripe {
+    /// Panics unless a recount agrees with everything the stripe keeps count of.
+    pub(super) fn assert_consistent(&self) {
+        self.table.assert_consistent();
+        let entries = || self.table.entries().map(|cell| &cell.payload);
+        let bytes: usize = entries().map(Payload::heap_bytes).sum();
+        assert_eq!(bytes, self.payload_bytes);
+        let with_deadline: Vec<_> = entries().filter_map(Payload::deadline).collect();
+        assert_eq!(with_deadline.len(), self.with_deadline);
+        for cell in self.table.entries() {
+            if let Some(deadline) = cell.payload.deadline() {
+                assert!(
+                    self.deadlines.covers(cell.hash, deadline),
+                    "an item in time"
+                );
+            }
+        }
+        assert!(!self.deadlines.is_stale(self.with_deadline));
+        assert_eq!(self.settled_bytes, self.heap_bytes());
     }
 }

@@ -15,6 +15,7 @@
 //! J. I. Munro, 1984).
 
 use std::mem;
+use std::ops::RangeInclusive;
 
 use super::payload::Payload;
 use super::size_class::{allocated, size_class};
@@ -43,6 +44,9 @@ impl Cell {
         self.payload.is_vacant()
     }
 }
+
+/// Bytes of a table that an entry takes up, at the average load.
+pub(super) const CELL_SHARE: usize = size_of::<Cell>() * 4 / 3;
 
 /// Fewest homes of a table that is not empty.
 const HOMES_MIN: usize = 7;
@@ -89,23 +93,35 @@ impl Table {
     }
 
     pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<usize> {
-        self.with_hash(hash)
+        self.with_hashes(hash..=hash)
             .find(|&index| self.cells[index].payload.key() == key)
     }
 
-    /// Where the entries of exactly this hash stand.
-    pub(super) fn with_hash(&self, hash: u32) -> impl Iterator<Item = usize> + '_ {
-        let home = self.home(hash);
+    /// Where the entries with these hashes stand.
+    pub(super) fn with_hashes(
+        &self,
+        hashes: RangeInclusive<u32>,
+    ) -> impl Iterator<Item = usize> + '_ {
+        let (first, last) = hashes.into_inner();
+        let home = self.home(first);
+        // A vacant cell ends what could follow from any home up to it.
+        let last_home = self.home(last);
         self.cells[home..]
             .iter()
-            .take_while(move |cell| !cell.is_vacant() && cell.hash <= hash)
             .enumerate()
-            .filter(move |(_, cell)| cell.hash == hash)
+            .take_while(move |(offset, cell)| {
+                if cell.is_vacant() {
+                    home + offset < last_home
+                } else {
+                    cell.hash <= last
+                }
+            })
+            .filter(move |(_, cell)| cell.hash >= first && !cell.is_vacant())
             .map(move |(offset, _)| home + offset)
     }
 
     /// The entries whose hash is at least this, in order.
-    pub(super) fn from_hash(&self, hash: u32) -> impl Iterator<Item = &Cell> {
+    pub(super) fn starting_at(&self, hash: u32) -> impl Iterator<Item = &Cell> {
         self.cells[self.home(hash)..]
             .iter()
             .filter(move |cell| !cell.is_vacant() && cell.hash >= hash)
@@ -203,4 +219,123 @@ impl Table {
 fn extend(cells: &mut Vec<Cell>) {
     cells.reserve_exact(OVERFLOW);
     cells.resize_with(cells.capacity(), Cell::vacant);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+
+    use super::*;
+
+    impl Table {
+        /// Panics unless every invariant of the table holds.
+        pub(in super::super) fn assert_consistent(&self) {
+            let mut last = 0;
+            let mut run = 0;
+            for (index, cell) in self.cells.iter().enumerate() {
+                if cell.is_vacant() {
+                    run = index + 1;
+                    continue;
+                }
+                assert!(last <= cell.hash, "sorted at {index}");
+                let home = self.home(cell.hash);
+                assert!(
+                    (run..=index).contains(&home),
+                    "reachable from home {home} at {index}"
+                );
+                last = cell.hash;
+            }
+            assert_eq!(self.entries().count(), self.occupied);
+            assert!(self.occupied * LOAD_MAX.1 <= self.homes * LOAD_MAX.0);
+            assert_eq!(self.cells.is_empty(), self.occupied == 0);
+            assert!(
+                self.homes <= (self.occupied * 4).max(2 * HOMES_MIN),
+                "not too large"
+            );
+        }
+    }
+
+    /// Hashes that crowd: at both ends, on each other, and some anywhere.
+    fn hashes() -> impl Strategy<Value = u32> {
+        prop_oneof![
+            select(vec![0, 1, 77, u32::MAX - 1, u32::MAX]),
+            u32::MAX - 50..=u32::MAX,
+            any::<u32>(),
+        ]
+    }
+
+    fn insert(table: &mut Table, hash: u32, key: &[u8]) {
+        table.insert(Cell {
+            hash,
+            access: Access::default(),
+            payload: Payload::string(key, b"", 0, None),
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_holds_what_a_set_holds(
+            phases in vec((vec(hashes(), 0..200), vec(any::<Index>(), 0..200)), 1..6),
+        ) {
+            let mut table = Table::default();
+            let mut model: BTreeSet<(u32, [u8; 4])> = BTreeSet::new();
+            for (number, (inserts, removes)) in phases.into_iter().enumerate() {
+                for (index, hash) in inserts.into_iter().enumerate() {
+                    let key = ((number * 1000 + index) as u32).to_le_bytes();
+                    insert(&mut table, hash, &key);
+                    model.insert((hash, key));
+                }
+                table.assert_consistent();
+                for remove in removes {
+                    if model.is_empty() {
+                        break;
+                    }
+                    let (hash, key) = **remove.get(&model.iter().collect::<Vec<_>>());
+                    let index = table.find(hash, &key).expect("the model has it");
+                    let removed = table.remove(index);
+                    prop_assert_eq!(removed.key(), key);
+                    prop_assert_eq!(table.find(hash, &key), None);
+                    model.remove(&(hash, key));
+                    table.assert_consistent();
+                }
+                for (hash, key) in &model {
+                    let index = table.find(*hash, key).expect("the model has it");
+                    prop_assert_eq!(table.cell(index).payload.key(), key);
+                }
+            }
+        }
+
+        #[test]
+        fn what_follows_a_hash_is_all_that_is_not_less(
+            hashes in vec(hashes(), 0..300),
+            from in hashes(),
+        ) {
+            let mut table = Table::default();
+            for (index, &hash) in hashes.iter().enumerate() {
+                insert(&mut table, hash, &index.to_le_bytes());
+            }
+            let mut expected: Vec<_> = hashes.into_iter().filter(|&hash| hash >= from).collect();
+            expected.sort_unstable();
+            let found: Vec<_> = table.starting_at(from).map(|cell| cell.hash).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_sample_comes_round_the_end_and_has_no_entry_twice() {
+        let mut table = Table::default();
+        for number in 0..10u32 {
+            insert(&mut table, number << 28, &number.to_le_bytes());
+        }
+        for random in [0, 1 << 63, u64::MAX] {
+            let hashes: BTreeSet<_> = table.sample(random, 99).map(|cell| cell.hash).collect();
+            assert_eq!(hashes.len(), 10);
+            assert_eq!(table.sample(random, 4).count(), 4);
+        }
+        assert_eq!(Table::default().sample(7, 1).count(), 0);
+    }
 }

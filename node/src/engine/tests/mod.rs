@@ -1,5 +1,10 @@
 //! The engine as its callers see it.
 
+mod eviction;
+mod expiry;
+mod model;
+mod scan;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,10 +14,9 @@ use crate::log::{Log, Position};
 
 use super::*;
 
-/// Later than any deadline's rounding.
-pub(super) const NOW: Millis = Millis(1_800_000_000_000);
+const NOW: Millis = Millis(1_800_000_000_000);
 
-pub(super) fn engine(memory_limit: usize) -> Engine {
+fn engine(memory_limit: usize) -> Engine {
     let config = EngineConfig {
         memory_limit,
         seed: 42,
@@ -21,8 +25,14 @@ pub(super) fn engine(memory_limit: usize) -> Engine {
     Engine::new(config, Arc::new(Log::new()))
 }
 
-pub(super) fn lock<'a>(engine: &'a Engine, key: &[u8], now: Millis) -> Locked<'a> {
+fn lock<'a>(engine: &'a Engine, key: &[u8], now: Millis) -> Locked<'a> {
     engine.lock(Slot::of(key), now)
+}
+
+fn put(engine: &Engine, key: &[u8], value: &[u8], deadline: Option<Millis>, now: Millis) {
+    lock(engine, key, now)
+        .put(key, value, deadline)
+        .expect("nothing is too long");
 }
 
 fn get(engine: &Engine, key: &[u8], now: Millis) -> Option<Vec<u8>> {
@@ -260,4 +270,21 @@ fn a_flush_empties_everything_at_one_position_and_gives_the_memory_back() {
         "{} bytes are still in use",
         engine.used_memory() - empty
     );
+}
+
+impl Engine {
+    /// Panics unless a recount of every stripe agrees with the totals.
+    fn assert_consistent(&self) {
+        let stripes: Vec<_> = self
+            .stripes
+            .iter()
+            .map(|StripeCell(stripe)| stripe.lock())
+            .collect();
+        stripes.iter().for_each(|stripe| stripe.assert_consistent());
+        let bytes: usize = stripes.iter().map(|stripe| stripe.heap_bytes()).sum();
+        assert_eq!(bytes, self.used.load(Ordering::Relaxed));
+        for (index, stripe) in stripes.iter().enumerate() {
+            assert_eq!(stripe.table().len(), self.population.of(index));
+        }
+    }
 }

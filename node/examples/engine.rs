@@ -1,0 +1,265 @@
+//! Measures the engine: memory an entry against what the process really takes, speed on one thread, and how long
+//! expiry makes a command wait.
+//!
+//! `cargo run --release -p larder-node --example engine [entries]`
+
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
+use std::fs;
+use std::hint::black_box;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use larder_node::engine::{Engine, EngineConfig, LARGE_BYTES_MIN, Millis, Value, entry_bytes};
+use larder_node::log::Log;
+use larder_proto::Slot;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const NOW: Millis = Millis(1_800_000_000_000);
+const VALUE: [u8; 64] = [b'v'; 64];
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let entries = arguments.next().map_or(2_000_000, |argument| {
+        argument.parse().expect("the number of entries is a number")
+    });
+    let cases: [(&str, usize, usize, Option<Millis>); 4] = [
+        ("64-byte values", entries, 64, None),
+        (
+            "64-byte values with a deadline",
+            entries,
+            64,
+            Some(NOW.plus(1_000_000)),
+        ),
+        ("4 KiB values", entries / 100, 4096, None),
+        (
+            "40 KiB values",
+            entries / 1000,
+            LARGE_BYTES_MIN + 8192,
+            None,
+        ),
+    ];
+    if let Some(case) = arguments.next() {
+        let case: usize = case.parse().expect("the case is a number");
+        let (name, entries, length, deadline) = cases[case];
+        memory(entries, name, &vec![b'v'; length], deadline);
+        return;
+    }
+    for case in 0..cases.len() {
+        // In a process of its own, so that none is served from what the one before freed.
+        let program = std::env::current_exe().expect("Linux knows what it runs");
+        let arguments = [entries.to_string(), case.to_string()];
+        let status = Command::new(program).args(arguments).status();
+        assert!(status.expect("what runs can be run again").success());
+    }
+    speed(entries);
+    eviction(entries);
+    expiry();
+}
+
+fn engine() -> Engine {
+    Engine::new(EngineConfig::default(), Arc::new(Log::new()))
+}
+
+/// An 11-byte key.
+fn key(number: usize) -> [u8; 11] {
+    let mut key = *b"k0000000000";
+    let mut rest = number;
+    for digit in key[1..].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    key
+}
+
+fn put(engine: &Engine, number: usize, value: &[u8], deadline: Option<Millis>) {
+    let key = key(number);
+    let mut locked = engine.lock(Slot::of(&key), NOW);
+    locked
+        .put(&key, value, deadline)
+        .expect("nothing is too long");
+}
+
+/// Numbers below `entries` in an order that no cache foresees.
+fn shuffled(entries: usize) -> impl Iterator<Item = usize> {
+    const STRIDE: usize = 7_368_787; // a prime
+    (0..entries).map(move |index| index * STRIDE % entries)
+}
+
+fn memory(entries: usize, name: &str, value: &[u8], deadline: Option<Millis>) {
+    let before = resident();
+    let engine = engine();
+    let empty = engine.used_memory();
+    (0..entries).for_each(|number| put(&engine, number, value, deadline));
+    let counted = engine.used_memory();
+    let real = resident() - before;
+    println!(
+        "{entries} entries, {name}: {:.1} bytes an entry counted, {:.1} resident",
+        (counted - empty) as f64 / entries as f64,
+        real as f64 / entries as f64,
+    );
+}
+
+fn speed(entries: usize) {
+    let engine = engine();
+    rate("first puts", entries, || {
+        shuffled(entries).for_each(|number| put(&engine, number, &VALUE, None));
+    });
+    rate("puts of the same length", entries, || {
+        shuffled(entries).for_each(|number| put(&engine, number, &VALUE, None));
+    });
+    rate("puts of another length", entries, || {
+        shuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
+    });
+    rate("gets", entries, || gets(&engine, entries, 0));
+    rate("gets that miss", entries, || {
+        gets(&engine, entries, entries)
+    });
+    rate("gets, on each of two threads", entries, || {
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| gets(&engine, entries, 0));
+            }
+        });
+    });
+    let large = Bytes::from(vec![1; 10 << 20]);
+    let mut locked = engine.lock(Slot::of(b"large"), NOW);
+    locked
+        .put_shared(b"large", large, None)
+        .expect("nothing is too long");
+    drop(locked);
+    rate("gets of 10 MiB", 1_000_000, || {
+        for _ in 0..1_000_000 {
+            let mut locked = engine.lock(Slot::of(b"large"), NOW);
+            black_box(locked.get(b"large").map(|entry| match entry.value() {
+                Value::Shared(bytes) => bytes.clone(),
+                value => Bytes::copy_from_slice(value.bytes()),
+            }));
+        }
+    });
+    let start = Instant::now();
+    engine.flush(NOW);
+    println!(
+        "flush of {entries} entries: {:.3} ms",
+        milliseconds(start.elapsed())
+    );
+}
+
+fn gets(engine: &Engine, entries: usize, offset: usize) {
+    for number in shuffled(entries) {
+        let key = key(number + offset);
+        let mut locked = engine.lock(Slot::of(&key), NOW);
+        black_box(locked.get(&key).map(|entry| entry.value().bytes()[0]));
+    }
+}
+
+/// Writes twice as many entries as fit.
+fn eviction(entries: usize) {
+    let engine = engine();
+    engine.set_memory_limit(entries / 2 * entry_bytes(11, 64));
+    let mut longest = Duration::ZERO;
+    rate("puts, half of them evicting", entries, || {
+        for number in 0..entries {
+            let now = NOW.plus(number as u64 / 1000);
+            let start = Instant::now();
+            engine
+                .make_room(entry_bytes(11, 64), now)
+                .expect("something can go");
+            longest = longest.max(start.elapsed());
+            put(&engine, number, &VALUE, None);
+        }
+    });
+    println!("longest wait for room: {:.3} ms", milliseconds(longest));
+}
+
+/// A million entries come due in 5 seconds, while another thread reads.
+fn expiry() {
+    const ENTRIES: usize = 1_000_000;
+    const SPREAD_MS: usize = 5000;
+    for spread in [1, SPREAD_MS] {
+        let engine = engine();
+        let empty = engine.used_memory();
+        for number in 0..ENTRIES {
+            put(
+                &engine,
+                number,
+                &VALUE,
+                Some(NOW.plus(1000 + (number % spread) as u64)),
+            );
+        }
+        let done = AtomicBool::new(false);
+        let mut waits = thread::scope(|scope| {
+            let reader = scope.spawn(|| waits(&engine, &done));
+            let start = Instant::now();
+            let mut longest = Duration::ZERO;
+            let mut now = NOW;
+            while engine.used_memory() > empty {
+                now = now.plus(100);
+                let start = Instant::now();
+                engine.expire_due(now, 128);
+                longest = longest.max(start.elapsed());
+            }
+            done.store(true, Ordering::Relaxed);
+            println!(
+                "{ENTRIES} entries due within {spread} ms: gone {} ms after the last deadline, {:.0} ms of work, longest call {:.1} ms",
+                now.since(NOW.plus(1000 + spread as u64 - 1)),
+                milliseconds(start.elapsed()),
+                milliseconds(longest),
+            );
+            reader.join().expect("reading does not panic")
+        });
+        waits.sort_unstable();
+        let at = |part: f64| milliseconds(waits[((waits.len() - 1) as f64 * part) as usize]);
+        println!(
+            "  {} reads meanwhile waited for the lock: 99 % at most {:.3} ms, 99.99 % {:.3} ms, longest {:.3} ms",
+            waits.len(),
+            at(0.99),
+            at(0.9999),
+            at(1.0)
+        );
+    }
+}
+
+/// How long each read took.
+fn waits(engine: &Engine, done: &AtomicBool) -> Vec<Duration> {
+    let mut waits = Vec::new();
+    while !done.load(Ordering::Relaxed) {
+        for number in 0..1000 {
+            let key = key(waits.len() * 31 + number);
+            let start = Instant::now();
+            let mut locked = engine.lock(Slot::of(&key), NOW);
+            black_box(locked.get(&key).is_some());
+            drop(locked);
+            waits.push(start.elapsed());
+        }
+    }
+    waits
+}
+
+fn rate(name: &str, count: usize, work: impl FnOnce()) {
+    let start = Instant::now();
+    work();
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{name}: {:.2} M/s", count as f64 / seconds / 1e6);
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Bytes of memory the process has resident, as Linux counts them.
+fn resident() -> usize {
+    let status =
+        fs::read_to_string("/proc/self/smaps_rollup").expect("Linux tells a process its memory");
+    let line = status.lines().find(|line| line.starts_with("Rss:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    kib.and_then(|kib| kib.parse::<usize>().ok())
+        .expect("Linux counts it in KiB")
+        * 1024
+}
