@@ -4,6 +4,7 @@ mod eviction;
 mod expiry;
 mod model;
 mod scan;
+mod threads;
 
 use std::sync::Arc;
 
