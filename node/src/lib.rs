@@ -1,4 +1,6 @@
 //! Larder.
 
+pub mod command;
 pub mod engine;
+pub mod grpc;
 pub mod log;

@@ -73,6 +73,11 @@ impl Log {
         Position(self.last.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
+    /// The position of the last effect appended.
+    pub fn last(&self) -> Position {
+        Position(self.last.load(Ordering::Relaxed))
+    }
+
     /// The position up to which the in-sync set holds everything. A reply may leave once this has reached the position
     /// of what it wrote or saw.
     pub fn acknowledged(&self) -> Position {

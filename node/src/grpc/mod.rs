@@ -1,0 +1,3 @@
+//! The node's gRPC services.
+
+pub mod typed;
