@@ -9,6 +9,7 @@
 //!   proxy    `larder-proxy`
 //!   peer     a real redis-server, on a Unix socket, to compare with
 //! raw      a connection that speaks RESP in bytes; `reply` reads them, sharing no code with Larder
+//! random   random numbers that are the same in every run
 //! script   the differential scripts in `tests/differential/`
 //! tool     programs that run to an end: redis-cli, redis-benchmark, the Python suites
 //! tree     the repository's files, for the house rules
@@ -27,6 +28,7 @@ pub mod dev;
 pub mod peer;
 pub mod process;
 pub mod proxy;
+pub mod random;
 pub mod raw;
 pub mod reply;
 pub mod script;

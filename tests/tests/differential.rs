@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use larder_tests::dev::Dev;
 use larder_tests::peer::Redis;
+use larder_tests::random::Random;
 use larder_tests::raw::Connection;
 use larder_tests::reply::Reply;
 use larder_tests::script::{self, Step};
@@ -143,4 +144,177 @@ fn the_command_table_has_the_arity_key_positions_and_flags_of_redis() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let count = larder.connect().ask("COMMAND COUNT").integer();
     assert_eq!(usize::try_from(count).unwrap(), ours.len(), "COMMAND COUNT");
+}
+
+const KEYS: [&str; 4] = ["{t}a", "{t}b", "{t}c", "{t}d"];
+const VALUES: [&str; 16] = [
+    "0",
+    "1",
+    "-1",
+    "10",
+    "12345678901234567890",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "3.5",
+    "-0.25",
+    "1e3",
+    "abc",
+    "a\\x00b",
+    "",
+    " 1",
+    "hello-world-hello",
+    "100000",
+];
+/// Never so short that a key could expire in the one server and not yet in the other.
+const LIVES: [&str; 9] = [
+    "100",
+    "100000",
+    "90000000",
+    "0",
+    "-1",
+    "abc",
+    "1.5",
+    "9223372036854775807",
+    "",
+];
+const INDEXES: [&str; 8] = ["0", "1", "3", "-1", "-4", "100", "abc", "600"];
+/// `k` a key, `v` a value, `l` a time to live, `i` an index, `d` a date, `?` up to three options, else the word.
+const SHAPES: [&str; 48] = [
+    "SET k v ?",
+    "SET k v ?",
+    "SET k v ?",
+    "SET k v",
+    "GET k",
+    "GET k",
+    "GETEX k ?",
+    "GETDEL k",
+    "GETSET k v",
+    "SETNX k v",
+    "SETEX k l v",
+    "PSETEX k l v",
+    "APPEND k v",
+    "STRLEN k",
+    "GETRANGE k i i",
+    "SETRANGE k i v",
+    "INCR k",
+    "DECR k",
+    "INCRBY k v",
+    "DECRBY k v",
+    "INCRBYFLOAT k v",
+    "MGET k k k",
+    "MSET k v k v",
+    "MSETNX k v k v",
+    "LCS k k",
+    "LCS k k ?",
+    "DEL k k",
+    "UNLINK k",
+    "EXISTS k k",
+    "TOUCH k k",
+    "TYPE k",
+    "EXPIRE k l",
+    "EXPIRE k l ?",
+    "PEXPIRE k l ?",
+    "EXPIREAT k d ?",
+    "PEXPIREAT k d ?",
+    "~2 TTL k",
+    "~2000 PTTL k",
+    "~2 EXPIRETIME k",
+    "~2000 PEXPIRETIME k",
+    "PERSIST k",
+    "RENAME k k",
+    "RENAMENX k k",
+    "COPY k k",
+    "COPY k k REPLACE",
+    "COPY k k ?",
+    "GET k k",
+    "SUBSTR k i i",
+];
+const OPTIONS: [&str; 22] = [
+    "NX",
+    "XX",
+    "GET",
+    "KEEPTTL",
+    "EX 100",
+    "PX 100000",
+    "EXAT 33177117420",
+    "PXAT 33177117420000",
+    "EX",
+    "EX -1",
+    "PX abc",
+    "PERSIST",
+    "GT",
+    "LT",
+    "LEN",
+    "IDX",
+    "MINMATCHLEN 2",
+    "WITHMATCHLEN",
+    "REPLACE",
+    "DB 0",
+    "FOO",
+    "xx",
+];
+const DATES: [&str; 4] = ["33177117420", "33177117420000", "1", "abc"];
+
+fn random_command(random: &mut Random) -> String {
+    let mut words = Vec::new();
+    for word in random.pick(&SHAPES).split(' ') {
+        match word {
+            "k" => words.push(random.pick(&KEYS).to_owned()),
+            "v" => words.push(format!("\"{}\"", random.pick(&VALUES))),
+            "l" => words.push(format!("\"{}\"", random.pick(&LIVES))),
+            "i" => words.push(random.pick(&INDEXES).to_owned()),
+            "d" => words.push(random.pick(&DATES).to_owned()),
+            "?" => (0..=random.below(3)).for_each(|_| words.push(random.pick(&OPTIONS).to_owned())),
+            other => words.push(other.to_owned()),
+        }
+    }
+    words.join(" ")
+}
+
+/// Runs random commands in both; the first one that is answered differently, as all after it may follow from it.
+fn first_random_difference(
+    seed: u64,
+    protocol: &str,
+    redis: &mut Connection,
+    larder: &mut Connection,
+) -> Option<String> {
+    for server in [&mut *redis, &mut *larder] {
+        server.ask(&format!("HELLO {protocol}"));
+        server.ask("FLUSHALL");
+    }
+    let mut random = Random::new(seed);
+    (0..1000).find_map(|index| {
+        let step = Step::made(
+            format!("seed {seed}, RESP{protocol}, command {index}"),
+            &random_command(&mut random),
+        );
+        step.run(redis, larder)
+    })
+}
+
+#[test]
+fn random_commands_are_answered_as_redis_answers_them() {
+    let redis = Redis::with(&[]);
+    let larder = Dev::start();
+    let mut found = Vec::new();
+    for (seed, entry) in (1..=12).zip(larder.entries().into_iter().cycle()) {
+        for protocol in ["2", "3"] {
+            found.extend(first_random_difference(
+                seed,
+                protocol,
+                &mut redis.connect(),
+                &mut Connection::tcp(entry),
+            ));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn two_redis_servers_agree_on_random_commands() {
+    let (one, other) = (Redis::with(&[]), Redis::with(&[]));
+    for seed in 1..=12 {
+        let found = first_random_difference(seed, "3", &mut one.connect(), &mut other.connect());
+        assert_eq!(found, None);
+    }
 }

@@ -3,6 +3,7 @@
 
 use larder_tests::dev::Dev;
 use larder_tests::peer::Redis;
+use larder_tests::random::Random;
 use larder_tests::raw::{Connection, encode};
 use larder_tests::reply::Reply;
 
@@ -37,7 +38,7 @@ fn malformed() -> Cases {
             "an integer in a command",
             b"*2\r\n$4\r\nECHO\r\n:1\r\n".to_vec(),
         ),
-        ("a zero byte in place of a length", b"*1\r\n\0\r\n".to_vec()),
+        ("a letter in place of a length", b"*1\r\nx\r\n".to_vec()),
         ("a nested array", b"*1\r\n*1\r\n$4\r\nPING\r\n".to_vec()),
         ("a count without a line end", long(b"*", 70_000)),
         ("a length without a line end", long(b"*1\r\n$", 70_000)),
@@ -242,22 +243,15 @@ fn a_key_over_64_kib_is_refused_and_the_connection_goes_on() {
 #[test]
 fn random_bytes_never_stop_the_server() {
     let larder = Dev::start();
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = || {
-        // xorshift64: the same bytes in every run
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(1);
     let alphabet = b"*$0123\r\n+-:_,#%~>()=GETSPINGabc \"'\\x\0\xff";
     for round in 0..400 {
-        let length = random() as usize % 300;
+        let length = random.below(300);
         let mut bytes = encode(&["SET", "a", "value"]);
         for _ in 0..length {
-            bytes.push(alphabet[random() as usize % alphabet.len()]);
+            bytes.push(alphabet[random.below(alphabet.len())]);
         }
-        let start = random() as usize % bytes.len();
+        let start = random.below(bytes.len());
         let entries = larder.entries();
         let mut connection = Connection::tcp(entries[round % entries.len()]);
         connection.send_if_open(&bytes[start..]);
