@@ -1,6 +1,6 @@
 //! A live entry as a reader sees it.
 
-use super::table::Cell;
+use super::segment::Cell;
 use super::time::{Access, Millis};
 use super::value::Value;
 

@@ -139,11 +139,11 @@ impl Locked<'_> {
     /// Drops the victim. Returns 1 also if it is gone by now: then the caller looks again at how much room there is.
     fn evict(&mut self, victim: Victim) -> usize {
         let table = self.stripe.table();
-        let index = table
+        let place = table
             .with_hashes(victim.hash..=victim.hash)
-            .find(|&index| table.cell(index).access == victim.access);
-        if let Some(index) = index {
-            self.evict_at(index);
+            .find(|&place| table.cell(place).access == victim.access);
+        if let Some(place) = place {
+            self.evict_at(place);
         }
         1
     }

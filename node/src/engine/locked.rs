@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::error::EngineError;
 use super::payload::Payload;
 use super::stripe::Stripe;
+use super::table::Place;
 use super::time::Millis;
 use super::value::{LARGE_BYTES_MIN, Large, Stored};
 use super::{Engine, KEY_BYTES_MAX, stripe_of};
@@ -54,27 +55,27 @@ impl<'a> Locked<'a> {
 
     /// The key's entry, marked as used and counted as a hit or a miss.
     pub fn get(&mut self, key: &[u8]) -> Option<Entry<'_>> {
-        let Some(index) = self.live(key) else {
+        let Some(place) = self.live(key) else {
             self.stripe.counters.misses += 1;
             return None;
         };
         self.stripe.counters.hits += 1;
-        self.stripe.touch(index, self.now);
-        Some(self.entry(index))
+        self.stripe.touch(place, self.now);
+        Some(self.entry(place))
     }
 
     /// The key's entry, neither marked nor counted: for questions about it, and for writes that look before they write.
     pub fn peek(&mut self, key: &[u8]) -> Option<Entry<'_>> {
-        let index = self.live(key)?;
-        Some(self.entry(index))
+        let place = self.live(key)?;
+        Some(self.entry(place))
     }
 
     /// Marks the key as used and tells whether it exists.
     pub fn touch(&mut self, key: &[u8]) -> bool {
-        let Some(index) = self.live(key) else {
+        let Some(place) = self.live(key) else {
             return false;
         };
-        self.stripe.touch(index, self.now);
+        self.stripe.touch(place, self.now);
         true
     }
 
@@ -127,12 +128,12 @@ impl<'a> Locked<'a> {
         });
         // An entry past its deadline may be overwritten: that drops it as well as a Delete would.
         let hash = self.engine.hash(key);
-        let Some(index) = self.stripe.table().find(hash, key) else {
+        let Some(place) = self.stripe.table().find(hash, key) else {
             self.stripe.insert(hash, payload(version), self.now);
             return Ok(self.position());
         };
-        self.stripe.touch(index, self.now);
-        self.stripe.change(index, self.now, |old| {
+        self.stripe.touch(place, self.now);
+        self.stripe.change(place, self.now, |old| {
             if !old.overwrite(value, version, deadline) {
                 *old = payload(version);
             }
@@ -149,8 +150,8 @@ impl<'a> Locked<'a> {
         change: impl FnOnce(&mut [u8]),
     ) -> Result<Position, EngineError> {
         self.engine.check(key, range.end)?;
-        let index = match self.live(key) {
-            Some(index) => index,
+        let place = match self.live(key) {
+            Some(place) => place,
             None => {
                 let hash = self.engine.hash(key);
                 self.stripe
@@ -162,9 +163,9 @@ impl<'a> Locked<'a> {
             }
         };
         self.changed = true;
-        self.stripe.touch(index, self.now);
+        self.stripe.touch(place, self.now);
         let log = &self.engine.log;
-        let position = self.stripe.change(index, self.now, |payload| {
+        let position = self.stripe.change(place, self.now, |payload| {
             let offset = range.start;
             let position = payload.edit(range.end, |value| {
                 let bytes = &mut value[range];
@@ -180,16 +181,16 @@ impl<'a> Locked<'a> {
 
     /// Gives the key this deadline, or none, and tells whether the key exists. A deadline that is not ahead removes it.
     pub fn set_deadline(&mut self, key: &[u8], deadline: Option<Millis>) -> bool {
-        let Some(index) = self.live(key) else {
+        let Some(place) = self.live(key) else {
             return false;
         };
         if deadline.is_some_and(|deadline| deadline <= self.now) {
-            self.remove_at(index);
+            self.remove_at(place);
             return true;
         }
-        if self.entry(index).deadline() != deadline {
+        if self.entry(place).deadline() != deadline {
             let version = self.append(Effect::Deadline { key, deadline });
-            self.stripe.change(index, self.now, |payload| {
+            self.stripe.change(place, self.now, |payload| {
                 payload.set_version(version);
                 payload.set_deadline(deadline);
             });
@@ -200,7 +201,7 @@ impl<'a> Locked<'a> {
     /// Removes the key and tells whether it existed.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let live = self.live(key);
-        live.inspect(|&index| self.remove_at(index)).is_some()
+        live.inspect(|&place| self.remove_at(place)).is_some()
     }
 
     /// Moves value and deadline from one key to another of the same slot, replacing what that held. Tells whether there
@@ -216,13 +217,13 @@ impl<'a> Locked<'a> {
     /// was anything to copy.
     pub fn copy(&mut self, from: &[u8], to: &[u8]) -> Result<bool, EngineError> {
         self.engine.check(to, 0)?;
-        let Some(index) = self.live(from) else {
+        let Some(place) = self.live(from) else {
             return Ok(false);
         };
         if from == to {
             return Ok(true);
         }
-        let mut copy = self.stripe.table().cell(index).payload.with_key(to);
+        let mut copy = self.stripe.table().cell(place).payload.with_key(to);
         let version = self.append(Effect::Put {
             key: to,
             value: copy.value().bytes(),
@@ -232,9 +233,9 @@ impl<'a> Locked<'a> {
         let hash = self.engine.hash(to);
         match self.stripe.table().find(hash, to) {
             None => self.stripe.insert(hash, copy, self.now),
-            Some(index) => {
-                self.stripe.touch(index, self.now);
-                self.stripe.change(index, self.now, |old| *old = copy);
+            Some(place) => {
+                self.stripe.touch(place, self.now);
+                self.stripe.change(place, self.now, |old| *old = copy);
             }
         }
         Ok(true)
@@ -243,17 +244,17 @@ impl<'a> Locked<'a> {
     /// Drops up to `max` entries whose deadline has passed and returns how many it were.
     pub(super) fn expire_due(&mut self, max: usize) -> usize {
         for count in 0..max {
-            let Some(index) = self.stripe.next_due(self.now) else {
+            let Some(place) = self.stripe.next_due(self.now) else {
                 self.changed = true;
                 return count;
             };
-            self.expire_at(index);
+            self.expire_at(place);
         }
         max
     }
 
-    pub(super) fn evict_at(&mut self, index: usize) {
-        self.remove_at(index);
+    pub(super) fn evict_at(&mut self, place: Place) {
+        self.remove_at(place);
         self.stripe.counters.evicted += 1;
     }
 
@@ -283,33 +284,33 @@ impl<'a> Locked<'a> {
         }
     }
 
-    fn entry(&self, index: usize) -> Entry<'_> {
-        Entry::new(self.stripe.table().cell(index))
+    fn entry(&self, place: Place) -> Entry<'_> {
+        Entry::new(self.stripe.table().cell(place))
     }
 
     /// Where the key's entry stands, if it is live. An entry past its deadline is dropped.
-    fn live(&mut self, key: &[u8]) -> Option<usize> {
+    fn live(&mut self, key: &[u8]) -> Option<Place> {
         debug_assert_eq!(
             stripe_of(Slot::of(key)),
             self.index,
             "the key belongs to another stripe"
         );
-        let index = self.stripe.table().find(self.engine.hash(key), key)?;
-        let deadline = self.entry(index).deadline();
+        let place = self.stripe.table().find(self.engine.hash(key), key)?;
+        let deadline = self.entry(place).deadline();
         if deadline.is_some_and(|deadline| deadline <= self.now) {
-            self.expire_at(index);
+            self.expire_at(place);
             return None;
         }
-        Some(index)
+        Some(place)
     }
 
-    fn expire_at(&mut self, index: usize) {
-        self.remove_at(index);
+    fn expire_at(&mut self, place: Place) {
+        self.remove_at(place);
         self.stripe.counters.expired += 1;
     }
 
-    fn remove_at(&mut self, index: usize) {
-        let payload = self.stripe.remove(index);
+    fn remove_at(&mut self, place: Place) {
+        let payload = self.stripe.remove(place);
         self.append(Effect::Delete { key: payload.key() });
     }
 

@@ -1,7 +1,7 @@
 //! The engine: the entries of one node, in memory.
 //!
 //! ```text
-//! Engine -- 1024 x Mutex<Stripe> -- Table (sorted by hash) -- Payload (one allocation an entry)
+//! Engine -- 1024 x Mutex<Stripe> -- Table -- Segments (sorted by hash) -- Payload (one allocation an entry)
 //!   |                          \--- Deadlines (heap of hints)
 //!   |-- used, population: totals, brought up to date under each stripe's lock
 //!   |-- Log: every write's effect, appended under the stripe's lock
@@ -22,6 +22,7 @@ mod payload;
 mod population;
 mod random;
 mod scan;
+mod segment;
 mod size_class;
 mod stats;
 mod stripe;
@@ -221,7 +222,7 @@ impl Engine {
 /// Bytes of memory that an entry with a packed string takes, its share of the table included: what to ask
 /// [`Engine::make_room`] for before writing it.
 pub fn entry_bytes(key_bytes: usize, value_bytes: usize) -> usize {
-    payload::string_bytes(key_bytes, value_bytes) + table::CELL_SHARE
+    payload::string_bytes(key_bytes, value_bytes) + segment::CELL_SHARE
 }
 
 fn stripe_of(slot: Slot) -> usize {

@@ -4,7 +4,7 @@ use larder_proto::Slot;
 
 use super::entry::Entry;
 use super::locked::Locked;
-use super::table::Cell;
+use super::segment::Cell;
 use super::time::Millis;
 use super::{Engine, STRIPES, stripe_of};
 

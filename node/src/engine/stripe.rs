@@ -4,8 +4,9 @@ use crate::log::Position;
 
 use super::deadlines::Deadlines;
 use super::payload::Payload;
+use super::segment::Cell;
 use super::stats::Counters;
-use super::table::{Cell, Table};
+use super::table::{Place, Table};
 use super::time::{Access, Millis};
 
 #[derive(Debug, Default)]
@@ -45,9 +46,9 @@ impl Stripe {
         self.payload_bytes + self.table.heap_bytes() + self.deadlines.heap_bytes()
     }
 
-    pub(super) fn touch(&mut self, index: usize, now: Millis) {
+    pub(super) fn touch(&mut self, place: Place, now: Millis) {
         let access = Access::at(now);
-        let cell = self.table.cell_mut(index);
+        let cell = self.table.cell_mut(place);
         // A hot entry is read many times in one unit: leave its cache line clean.
         if cell.access != access {
             cell.access = access;
@@ -68,8 +69,8 @@ impl Stripe {
         });
     }
 
-    pub(super) fn remove(&mut self, index: usize) -> Payload {
-        let payload = self.table.remove(index);
+    pub(super) fn remove(&mut self, place: Place) -> Payload {
+        let payload = self.table.remove(place);
         self.payload_bytes -= payload.heap_bytes();
         if payload.deadline().is_some() {
             self.with_deadline -= 1;
@@ -81,11 +82,11 @@ impl Stripe {
     /// Lets `change` do anything to an entry but change its key.
     pub(super) fn change<R>(
         &mut self,
-        index: usize,
+        place: Place,
         now: Millis,
         change: impl FnOnce(&mut Payload) -> R,
     ) -> R {
-        let cell = self.table.cell_mut(index);
+        let cell = self.table.cell_mut(place);
         let (old_bytes, old_deadline) = (cell.payload.heap_bytes(), cell.payload.deadline());
         let result = change(&mut cell.payload);
         let (hash, deadline) = (cell.hash, cell.payload.deadline());
@@ -105,17 +106,17 @@ impl Stripe {
     }
 
     /// Where an entry stands that is due, or `None` if none is, as far as deadlines have come due by whole units.
-    pub(super) fn next_due(&mut self, now: Millis) -> Option<usize> {
+    pub(super) fn next_due(&mut self, now: Millis) -> Option<Place> {
         while let Some(hashes) = self.deadlines.take_due(now) {
             let mut due = None;
             // The item may stand for several entries, and does not say for which it was made.
-            for index in self.table.with_hashes(hashes) {
-                let cell = self.table.cell(index);
+            for place in self.table.with_hashes(hashes) {
+                let cell = self.table.cell(place);
                 let Some(deadline) = cell.payload.deadline() else {
                     continue;
                 };
                 if deadline <= now && due.is_none() {
-                    due = Some(index);
+                    due = Some(place);
                 } else {
                     self.deadlines.arm(cell.hash, deadline, now);
                 }

@@ -1,74 +1,52 @@
-//! A hash table whose entries stand in the order of their hashes.
+//! The entries of one stripe, in the order of their hashes.
 //!
-//! Linear probing with Robin Hood order, in which an entry's home is its hash scaled to the number of homes. A larger
-//! hash never has an earlier home, so the cells are sorted by hash whatever the table's size. From that follows:
-//!
-//! - resizing is one pass over the cells in order, and may grow the table by any factor;
-//! - "everything from this hash on" is a place to resume a scan, and means the same after a resize;
-//! - a search ends at the first larger hash, and looks at a key only when the hashes are equal;
-//! - some consecutive cells, from anywhere, are a random sample of the entries.
-//!
-//! Runs do not wrap round: cells past the last home take what is pushed beyond it. Deletion shifts the rest of the run
-//! back, so there are no tombstones.
-//!
-//! Source: P. Celis, "Robin Hood Hashing", 1986; the order is what makes it also a "linear probing sort" (G. Gonnet and
-//! J. I. Munro, 1984).
+//! One [`Segment`] while there are few. A segment that is large gives half of its range of hashes to a new one when it
+//! would have to grow, so that no write waits for more than [`SEGMENT_MAX`] entries to move, even if a hash tag puts
+//! millions into one stripe.
 
-use std::mem;
 use std::ops::RangeInclusive;
 
 use super::payload::Payload;
-use super::size_class::{allocated, size_class};
-use super::time::Access;
+use super::segment::{Cell, Segment};
+use super::size_class::allocated;
 
-/// A place in the table: an entry, or nothing if the payload is vacant.
-#[derive(Debug)]
-pub(super) struct Cell {
-    pub(super) hash: u32,
-    pub(super) access: Access,
-    pub(super) payload: Payload,
+/// Entries of a segment from which it splits rather than grows.
+const SEGMENT_MAX: usize = if cfg!(test) { 64 } else { 8192 };
+
+/// Two halves of a range with no more entries than this become one segment again.
+const JOINED_MAX: usize = SEGMENT_MAX / 2;
+
+/// Hashes of the smallest range, as a power of two: it is not split, however full.
+pub(super) const SEGMENT_BITS_MIN: u32 = 8;
+
+/// Where an entry stands, until the table changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    segment: u32,
+    cell: u32,
 }
 
-const _: () = assert!(size_of::<Cell>() == 24);
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Stands here and not with the rest, so that most tables are reached without another step.
+    lowest: Segment,
+    /// Invariant: in order, and together with `lowest` they cover every hash once.
+    rest: Vec<Segment>,
+    /// Invariant: the sum of the segments' lengths.
+    occupied: usize,
+    /// Invariant: the sum of the segments' `heap_bytes`.
+    segment_bytes: usize,
+}
 
-impl Cell {
-    fn vacant() -> Cell {
-        Cell {
-            hash: 0,
-            access: Access::default(),
-            payload: Payload::vacant(),
+impl Default for Table {
+    fn default() -> Table {
+        Table {
+            lowest: Segment::new(0, u32::BITS),
+            rest: Vec::new(),
+            occupied: 0,
+            segment_bytes: 0,
         }
     }
-
-    fn is_vacant(&self) -> bool {
-        self.payload.is_vacant()
-    }
-}
-
-/// Bytes of a table that an entry takes up, at the average load.
-pub(super) const CELL_SHARE: usize = size_of::<Cell>() * 4 / 3;
-
-/// Fewest homes of a table that is not empty.
-const HOMES_MIN: usize = 7;
-
-/// Cells past the last home: at first, and how many are added when they run out.
-const OVERFLOW: usize = 6;
-
-/// More entries than this part of the homes and the table grows by a size class, which is 14 to 25 %.
-const LOAD_MAX: (usize, usize) = (13, 16);
-
-/// Fewer entries than this part of the homes and the table shrinks to `LOAD_AFTER_SHRINK`.
-const LOAD_MIN: (usize, usize) = (5, 16);
-const LOAD_AFTER_SHRINK: (usize, usize) = (10, 16);
-
-/// The entries of one stripe.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    /// Invariant: sorted by hash; an entry stands at its home or later, and no cell between the two is vacant.
-    cells: Vec<Cell>,
-    /// Invariant: 0 if there are no cells, else `homes <= cells.len()`.
-    homes: usize,
-    occupied: usize,
 }
 
 impl Table {
@@ -77,148 +55,149 @@ impl Table {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        allocated(self.cells.capacity() * size_of::<Cell>())
+        self.segment_bytes + allocated(self.rest.capacity() * size_of::<Segment>())
     }
 
-    pub(super) fn cell(&self, index: usize) -> &Cell {
-        &self.cells[index]
+    pub(super) fn cell(&self, place: Place) -> &Cell {
+        self.segment(place.segment as usize)
+            .cell(place.cell as usize)
     }
 
-    pub(super) fn cell_mut(&mut self, index: usize) -> &mut Cell {
-        &mut self.cells[index]
+    pub(super) fn cell_mut(&mut self, place: Place) -> &mut Cell {
+        self.segment_mut(place.segment as usize)
+            .cell_mut(place.cell as usize)
     }
 
-    fn home(&self, hash: u32) -> usize {
-        ((u64::from(hash) * self.homes as u64) >> 32) as usize
-    }
-
-    pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<usize> {
+    pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<Place> {
         self.with_hashes(hash..=hash)
-            .find(|&index| self.cells[index].payload.key() == key)
+            .find(|&place| self.cell(place).payload.key() == key)
     }
 
-    /// Where the entries with these hashes stand.
+    /// Where the entries with these hashes stand. The hashes differ in the last [`SEGMENT_BITS_MIN`] bits at most.
     pub(super) fn with_hashes(
         &self,
         hashes: RangeInclusive<u32>,
-    ) -> impl Iterator<Item = usize> + '_ {
-        let (first, last) = hashes.into_inner();
-        let home = self.home(first);
-        // A vacant cell ends what could follow from any home up to it.
-        let last_home = self.home(last);
-        self.cells[home..]
-            .iter()
-            .enumerate()
-            .take_while(move |(offset, cell)| {
-                if cell.is_vacant() {
-                    home + offset < last_home
-                } else {
-                    cell.hash <= last
-                }
-            })
-            .filter(move |(_, cell)| cell.hash >= first && !cell.is_vacant())
-            .map(move |(offset, _)| home + offset)
+    ) -> impl Iterator<Item = Place> + '_ {
+        let index = self.index(*hashes.start());
+        let cells = self.segment(index).with_hashes(hashes);
+        cells.map(move |cell| Place {
+            segment: index as u32,
+            cell: cell as u32,
+        })
     }
 
     /// The entries whose hash is at least this, in order.
     pub(super) fn starting_at(&self, hash: u32) -> impl Iterator<Item = &Cell> {
-        self.cells[self.home(hash)..]
-            .iter()
-            .filter(move |cell| !cell.is_vacant() && cell.hash >= hash)
+        let index = self.index(hash);
+        let first = self.segment(index).starting_at(hash);
+        first.chain(self.rest[index..].iter().flat_map(Segment::entries))
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Cell> {
-        self.cells.iter().filter(|cell| !cell.is_vacant())
+        self.starting_at(0)
     }
 
     /// Up to `count` neighbouring entries, from the place that `random` picks.
     pub(super) fn sample(&self, random: u64, count: usize) -> impl Iterator<Item = &Cell> {
-        let start = ((u128::from(random) * self.cells.len() as u128) >> 64) as usize;
-        let (before, after) = self.cells.split_at(start);
+        let hash = (random >> 32) as u32;
+        let index = self.index(hash);
+        let [before, after] = self.segment(index).around(hash);
+        let following = (index + 1..=self.rest.len()).chain(0..index);
         after
-            .iter()
+            .chain(following.flat_map(|index| self.segment(index).entries()))
             .chain(before)
-            .filter(|cell| !cell.is_vacant())
             .take(count)
     }
 
     /// Adds an entry whose key is not in the table. May move every other entry.
     pub(super) fn insert(&mut self, cell: Cell) {
-        if (self.occupied + 1) * LOAD_MAX.1 > self.homes * LOAD_MAX.0 {
-            self.grow();
+        let mut index = self.index(cell.hash);
+        let segment = self.segment(index);
+        if segment.is_full() && segment.len() >= SEGMENT_MAX && segment.bits() > SEGMENT_BITS_MIN {
+            self.split(index);
+            index = self.index(cell.hash);
         }
-        let mut index = self.home(cell.hash);
-        while self.is_occupied(index) && self.cells[index].hash <= cell.hash {
-            index += 1;
-        }
-        let mut vacant = index;
-        while self.is_occupied(vacant) {
-            vacant += 1;
-        }
-        if vacant == self.cells.len() {
-            extend(&mut self.cells);
-        }
-        self.cells[index..=vacant].rotate_right(1);
-        self.cells[index] = cell;
+        self.change(index, |segment| {
+            if segment.is_full() {
+                segment.grow();
+            }
+            segment.insert(cell);
+        });
         self.occupied += 1;
     }
 
-    /// Takes the entry out of this cell. May move every other entry.
-    pub(super) fn remove(&mut self, index: usize) -> Payload {
-        let mut end = index + 1;
-        while self.is_occupied(end) && self.home(self.cells[end].hash) < end {
-            end += 1;
-        }
-        self.cells[index..end].rotate_left(1);
-        let removed = mem::replace(&mut self.cells[end - 1], Cell::vacant());
+    /// Takes the entry out of its place. May move every other entry.
+    pub(super) fn remove(&mut self, place: Place) -> Payload {
+        let index = place.segment as usize;
+        let payload = self.change(index, |segment| segment.remove(place.cell as usize));
         self.occupied -= 1;
-        if self.occupied == 0 {
-            *self = Table::default();
-        } else if self.homes > HOMES_MIN && self.occupied * LOAD_MIN.1 < self.homes * LOAD_MIN.0 {
-            let homes = self.occupied * LOAD_AFTER_SHRINK.1 / LOAD_AFTER_SHRINK.0;
-            self.resize(homes.max(HOMES_MIN));
+        if !self.rest.is_empty() {
+            self.join(index);
         }
-        removed.payload
+        payload
     }
 
-    fn is_occupied(&self, index: usize) -> bool {
-        self.cells.get(index).is_some_and(|cell| !cell.is_vacant())
+    fn split(&mut self, index: usize) {
+        let upper = self.change(index, Segment::split);
+        self.segment_bytes += upper.heap_bytes();
+        self.rest.insert(index, upper);
     }
 
-    /// Grows to the next size class of the allocator.
-    fn grow(&mut self) {
-        self.resize((self.homes + 1).max(HOMES_MIN));
-    }
-
-    /// Gives the table at least so many homes: as many as the allocation's size class holds.
-    fn resize(&mut self, homes: usize) {
-        let bytes = (homes + OVERFLOW) * size_of::<Cell>();
-        let mut cells = Vec::with_capacity(size_class(bytes) / size_of::<Cell>());
-        let old = mem::take(self);
-        *self = Table {
-            cells: Vec::new(),
-            homes: cells.capacity() - OVERFLOW,
-            occupied: old.occupied,
-        };
-        for cell in old.cells.into_iter().filter(|cell| !cell.is_vacant()) {
-            let home = self.home(cell.hash);
-            while cells.len() < home {
-                cells.push(Cell::vacant());
+    /// Joins the segment with the other half of its range, as often as there is one and both have few entries.
+    fn join(&mut self, mut index: usize) {
+        loop {
+            let segment = self.segment(index);
+            let is_upper = u64::from(segment.first()) >> segment.bits() & 1 == 1;
+            let lower = if is_upper { index - 1 } else { index };
+            if lower == self.rest.len() {
+                break;
             }
-            if cells.len() == cells.capacity() {
-                cells.reserve_exact(OVERFLOW);
+            let (half, other) = (self.segment(lower), self.segment(lower + 1));
+            if half.bits() != other.bits() || half.len() + other.len() > JOINED_MAX {
+                break;
             }
-            cells.push(cell);
+            let upper = self.rest.remove(lower);
+            self.segment_bytes -= upper.heap_bytes();
+            self.change(lower, |segment| segment.join(upper));
+            index = lower;
         }
-        cells.resize_with(cells.capacity(), Cell::vacant);
-        self.cells = cells;
+        if self.rest.len() * 4 < self.rest.capacity() {
+            self.rest.shrink_to(self.rest.len() * 2);
+        }
     }
-}
 
-/// Adds cells past the end; not by `push`, which would double the table.
-fn extend(cells: &mut Vec<Cell>) {
-    cells.reserve_exact(OVERFLOW);
-    cells.resize_with(cells.capacity(), Cell::vacant);
+    /// Which segment's range has the hash.
+    fn index(&self, hash: u32) -> usize {
+        if self.rest.is_empty() {
+            return 0;
+        }
+        self.rest.partition_point(|segment| segment.first() <= hash)
+    }
+
+    /// The segment of this number: 0 is the lowest.
+    fn segment(&self, index: usize) -> &Segment {
+        match index {
+            0 => &self.lowest,
+            _ => &self.rest[index - 1],
+        }
+    }
+
+    fn segment_mut(&mut self, index: usize) -> &mut Segment {
+        match index {
+            0 => &mut self.lowest,
+            _ => &mut self.rest[index - 1],
+        }
+    }
+
+    /// Changes a segment and keeps count of its memory.
+    fn change<R>(&mut self, index: usize, change: impl FnOnce(&mut Segment) -> R) -> R {
+        let segment = self.segment_mut(index);
+        let before = segment.heap_bytes();
+        let result = change(segment);
+        let after = segment.heap_bytes();
+        self.segment_bytes = self.segment_bytes + after - before;
+        result
+    }
 }
 
 #[cfg(test)]
@@ -229,33 +208,28 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
 
+    use super::super::time::Access;
     use super::*;
 
     impl Table {
         /// Panics unless every invariant of the table holds.
         pub(in super::super) fn assert_consistent(&self) {
-            let mut last = 0;
-            let mut run = 0;
-            for (index, cell) in self.cells.iter().enumerate() {
-                if cell.is_vacant() {
-                    run = index + 1;
-                    continue;
-                }
-                assert!(last <= cell.hash, "sorted at {index}");
-                let home = self.home(cell.hash);
-                assert!(
-                    (run..=index).contains(&home),
-                    "reachable from home {home} at {index}"
-                );
-                last = cell.hash;
+            let segments = || (0..=self.rest.len()).map(|index| self.segment(index));
+            segments().for_each(Segment::assert_consistent);
+            let mut next = 0;
+            for segment in segments() {
+                assert_eq!(u64::from(segment.first()), next);
+                next += 1 << segment.bits();
             }
-            assert_eq!(self.entries().count(), self.occupied);
-            assert!(self.occupied * LOAD_MAX.1 <= self.homes * LOAD_MAX.0);
-            assert_eq!(self.cells.is_empty(), self.occupied == 0);
-            assert!(
-                self.homes <= (self.occupied * 4).max(2 * HOMES_MIN),
-                "not too large"
+            assert_eq!(next, 1 << u32::BITS);
+            assert_eq!(segments().map(Segment::len).sum::<usize>(), self.occupied);
+            assert_eq!(
+                segments().map(Segment::heap_bytes).sum::<usize>(),
+                self.segment_bytes
             );
+            if self.occupied == 0 {
+                assert_eq!(self.heap_bytes(), 0);
+            }
         }
     }
 
