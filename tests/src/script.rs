@@ -148,8 +148,16 @@ fn sorted(bytes: &[u8]) -> (u8, Vec<String>) {
     (bytes[0], items)
 }
 
+/// A reply for people, cut where it is long.
 fn show(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
+    const SHOWN_BYTES_MAX: usize = 400;
+    let cut = bytes.len().min(SHOWN_BYTES_MAX);
+    let tail = if cut < bytes.len() {
+        format!("... ({} bytes)", bytes.len())
+    } else {
+        String::new()
+    };
+    format!("{}{tail}", bytes[..cut].escape_ascii())
 }
 
 /// The words of a line; nothing when its quotes do not match.
