@@ -1,6 +1,7 @@
 //! What Larder's processes must agree on. No I/O, no clock, no runtime.
 
 pub mod command;
+pub mod glob;
 pub mod limits;
 pub mod resp;
 pub mod ring;

@@ -1,1 +1,40 @@
-//! Larder.
+//! The RESP front end of Larder: sessions, routing, fan-out. A node's RESP port and `larder-proxy` are both this.
+//!
+//! ```text
+//! socket -> Connection -> Input (decode in place) -> Session::dispatch --+-- Backend::execute   slots served here
+//!    ^                                                                   +-- Batch::groups      other shards' pipes
+//!    |                                                                   '-- command::*         the front end itself
+//!    '------ Output (replies in order) <- Batch::settle (holes filled, replies merged)
+//! ```
+//!
+//! One task a connection, on one of a few single-threaded runtimes ([`Workers`]). A connection reads what is there,
+//! runs every complete command, sends what belongs elsewhere as one group a shard, and writes all replies together
+//! before it reads on; so a session's memory is bounded however deep its pipeline, and a client that does not read is
+//! not read from.
+
+mod backend;
+mod batch;
+mod command;
+mod config;
+mod connection;
+mod forward;
+mod front;
+mod info;
+mod input;
+mod listener;
+mod merge;
+mod password;
+pub mod process;
+mod registry;
+mod session;
+pub mod settings;
+mod slowlog;
+mod stats;
+mod workers;
+
+pub use backend::{Backend, NoBackend};
+pub use config::ConfigError;
+pub use front::{Front, FrontSettings, View, now_ms};
+pub use info::Info;
+pub use listener::{BindError, Listener};
+pub use workers::Workers;

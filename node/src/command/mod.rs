@@ -7,7 +7,7 @@
 //! strings   get  set  append  range  counter  lcs
 //! keys      delete  exists  expire  ttl  rename  object  scan  flush
 //! shared    error (what a command is refused for)   value (the type a command asks for)
-//!           expiry (EX, PX, EXAT, PXAT)   glob (patterns)   long_double (INCRBYFLOAT's numbers)
+//!           expiry (EX, PX, EXAT, PXAT)   long_double (INCRBYFLOAT's numbers)
 //! ```
 //!
 //! A command reads its arguments, locks the stripe of its keys once, and writes its reply. What it has written when it
@@ -22,7 +22,6 @@ mod expire;
 mod expiry;
 mod flush;
 mod get;
-mod glob;
 mod lcs;
 mod long_double;
 mod object;

@@ -7,7 +7,8 @@ use larder_proto::resp::{Args, Output, integer};
 use crate::engine::{Entry, ScanCursor};
 
 use super::value::length;
-use super::{Call, CommandError, glob};
+use super::{Call, CommandError};
+use larder_proto::glob;
 
 pub(super) fn dbsize(call: &mut Call<'_>) -> Result<(), CommandError> {
     call.everywhere(|engine, out| length(out, engine.len()));

@@ -32,6 +32,8 @@ pub struct Command {
     pub complexity: &'static str,
     /// What it does, in a sentence.
     pub summary: &'static str,
+    /// Whether the complexity is O(1): it cannot be slow.
+    pub takes_constant_time: bool,
 }
 
 /// Where a command's keys are among its arguments; all 0: it has none.
@@ -99,6 +101,10 @@ impl Group {
     }
 }
 
+const fn is_constant_time(complexity: &str) -> bool {
+    matches!(complexity.as_bytes(), [b'O', b'(', b'1', b')', ..])
+}
+
 macro_rules! define {
     ($($id:ident $name:literal $arity:literal ($($flag:ident)|*) ($first:literal, $last:literal, $step:literal)
         $route:ident $(($merge:ident))? $side:ident $module:ident::$function:ident
@@ -121,6 +127,7 @@ macro_rules! define {
             since: $since,
             complexity: $complexity,
             summary: $summary,
+            takes_constant_time: is_constant_time($complexity),
         }),*];
     };
 }

@@ -92,7 +92,7 @@ macro_rules! command_table {
             CommandGetKeys "command|getkeys" -3 (LOADING | STALE) (0, 0, 0) Session front command::getkeys Server "2.8.13" "O(N) where N is the number of arguments" "Extracts the key names from an arbitrary command.";
             CommandHelp "command|help" 2 (LOADING | STALE) (0, 0, 0) Session front container::help Server "5.0.0" "O(1)" "Returns helpful text about the different subcommands.";
             CommandInfo "command|info" -2 (LOADING | STALE) (0, 0, 0) Session front command::info Server "2.8.13" "O(N) where N is the number of commands to look up" "Returns information about one, multiple or all commands.";
-            CommandList "command|list" 2 (LOADING | STALE) (0, 0, 0) Session front command::list Server "7.0.0" "O(N) where N is the number of commands" "Returns a list of command names.";
+            CommandList "command|list" -2 (LOADING | STALE) (0, 0, 0) Session front command::list Server "7.0.0" "O(N) where N is the number of commands" "Returns a list of command names.";
             Config "config" -2 () (0, 0, 0) Session front container::unknown_subcommand Server "2.0.0" "Depends on subcommand." "A container for server configuration commands.";
             ConfigGet "config|get" -3 (ADMIN | NO_SCRIPT | LOADING | STALE) (0, 0, 0) Session front config::get Server "2.0.0" "O(N) where N is the number of parameters" "Returns the effective values of configuration parameters.";
             ConfigHelp "config|help" 2 (LOADING | STALE) (0, 0, 0) Session front container::help Server "5.0.0" "O(1)" "Returns helpful text about the different subcommands.";

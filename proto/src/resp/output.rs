@@ -52,7 +52,7 @@ struct Splice {
 }
 
 /// A place in an [`Output`] to come back to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Mark {
     bytes: usize,
     splices: usize,
@@ -262,6 +262,18 @@ impl Output {
             slices.push(IoSlice::new(&self.bytes[from..][start..end]));
         }
         slices
+    }
+
+    /// Writes what stands between two marks to another output; `to` is `None` for the end.
+    pub fn copy_range(&self, from: Mark, to: Option<Mark>, into: &mut Output) {
+        let to = to.unwrap_or_else(|| self.mark());
+        let mut at = from.bytes;
+        for splice in &self.splices[from.splices..to.splices] {
+            into.raw(&self.bytes[at..splice.at]);
+            into.append(splice.bytes.clone());
+            at = splice.at;
+        }
+        into.raw(&self.bytes[at..to.bytes]);
     }
 
     /// Everything written as one slice, if nothing had to be spliced in.

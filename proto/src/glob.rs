@@ -6,7 +6,7 @@
 //! there that depends on the machine.
 
 /// Whether the whole text fits the pattern.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {
         return matches!(pattern, b"" | b"*");
     }

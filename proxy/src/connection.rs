@@ -1,0 +1,159 @@
+//! One connection: reads, runs, writes, until the client leaves, is ended, or the front end drains.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
+};
+
+use larder_proto::resp::Output;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    front::Front,
+    input::Input,
+    registry::{Client, Registered},
+    session::{Flow, Session},
+    stats::Stats,
+};
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(front: Arc<Front>, mut socket: TcpStream, registered: Registered) {
+    let mut input = Input::default();
+    let mut session = Session::new(Arc::clone(&front), registered);
+    let outcome = exchange(&front, &mut socket, &mut input, &mut session).await;
+    if let Err(error) = outcome {
+        tracing::debug!(address = %session.client().address, %error, "connection ended");
+    }
+    leave(&mut socket).await;
+}
+
+async fn exchange(
+    front: &Front,
+    socket: &mut TcpStream,
+    input: &mut Input,
+    session: &mut Session,
+) -> io::Result<()> {
+    loop {
+        let flow = session.run(input);
+        session.settle().await;
+        send(front, socket, session).await?;
+        note_buffers(session.client(), input, &session.out);
+        match flow {
+            Flow::Close => return Ok(()),
+            Flow::Settle => continue,
+            Flow::Continue => {}
+        }
+        if input.expected() > front.limits.query_bytes_max.load(Relaxed) {
+            tracing::warn!(address = %session.client().address, "client closed: query buffer limit reached");
+            return Ok(());
+        }
+        match receive(front, socket, input, session.client()).await? {
+            0 => return Ok(()),
+            bytes => Stats::add(&front.stats.input_bytes, bytes),
+        }
+    }
+}
+
+/// Waits for input. 0: there will be none, for the client has left or is to be let go.
+async fn receive(
+    front: &Front,
+    socket: &mut TcpStream,
+    input: &mut Input,
+    client: &Client,
+) -> io::Result<usize> {
+    let mut looked_again = false;
+    poll_fn(|context| {
+        client.waker.register(context.waker());
+        if client.is_killed() {
+            return Poll::Ready(Ok(0));
+        }
+        let received = pin!(input.receive(socket)).poll(context);
+        if received.is_pending() && front.is_draining() {
+            if looked_again {
+                return Poll::Ready(Ok(0));
+            }
+            // What has arrived may not have been noticed yet: let the runtime look once before the session ends.
+            looked_again = true;
+            context.waker().wake_by_ref();
+        }
+        received
+    })
+    .await
+}
+
+/// Writes the session's output.
+async fn send(front: &Front, socket: &mut TcpStream, session: &mut Session) -> io::Result<()> {
+    if session.out.is_empty() {
+        return Ok(());
+    }
+    let mut written = 0;
+    while written < session.out.len() {
+        written += match session.out.contiguous() {
+            Some(bytes) => {
+                write(
+                    socket,
+                    session.client(),
+                    &[io::IoSlice::new(&bytes[written..])],
+                )
+                .await?
+            }
+            None => write(socket, session.client(), &session.out.slices(written)).await?,
+        };
+    }
+    Stats::add(&front.stats.output_bytes, written);
+    session.out.clear();
+    Ok(())
+}
+
+/// Writes some of the slices; an error if the session is ended meanwhile.
+async fn write(
+    socket: &mut TcpStream,
+    client: &Client,
+    slices: &[io::IoSlice<'_>],
+) -> io::Result<usize> {
+    poll_fn(|context| {
+        let written = match slices {
+            [slice] => Pin::new(&mut *socket).poll_write(context, slice),
+            _ => Pin::new(&mut *socket).poll_write_vectored(context, slices),
+        };
+        match written {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Pending => {
+                client.waker.register(context.waker());
+                if client.is_killed() {
+                    Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+                } else {
+                    Poll::Pending
+                }
+            }
+            done => done,
+        }
+    })
+    .await
+}
+
+/// Closes the connection so that the client can read all it was sent: the kernel would throw replies away if input
+/// were left unread.
+async fn leave(socket: &mut TcpStream) {
+    const UNREAD_BYTES_MAX: usize = 1024 * 1024;
+    let _ = socket.shutdown().await;
+    let (mut unread, mut total) = ([0; 4096], 0);
+    while let Ok(bytes @ 1..) = socket.try_read(&mut unread) {
+        total += bytes;
+        if total > UNREAD_BYTES_MAX {
+            return;
+        }
+    }
+}
+
+fn note_buffers(client: &Client, input: &Input, out: &Output) {
+    client.input_bytes.store(input.len(), Relaxed);
+    client.input_capacity.store(input.capacity(), Relaxed);
+    client.output_bytes.store(out.len(), Relaxed);
+}

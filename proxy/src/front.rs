@@ -1,0 +1,169 @@
+//! What all sessions of one RESP listener share.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use larder_client::cluster::Cluster;
+use larder_proto::{limits, topology::Topology};
+use parking_lot::RwLock;
+
+use crate::{Backend, password::Password, registry::Registry, slowlog::SlowLog, stats::Stats};
+
+/// How a front end is set up.
+#[derive(Clone, Debug)]
+pub struct FrontSettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What clients must give to `AUTH`; empty: nothing.
+    pub password: String,
+    /// Whether to listen beyond loopback without a password.
+    pub unprotected: bool,
+    /// Most clients at a time.
+    pub clients_max: usize,
+    /// A client that sends nothing for this long is disconnected; 0: never.
+    pub idle_seconds: u64,
+    /// How long a command waits for another node.
+    pub forward_timeout: Duration,
+}
+
+/// Limits that `CONFIG SET` can change.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) clients_max: AtomicUsize,
+    pub(crate) idle_seconds: AtomicU64,
+    pub(crate) bulk_bytes_max: AtomicUsize,
+    pub(crate) query_bytes_max: AtomicUsize,
+    pub(crate) output_bytes_max: AtomicUsize,
+}
+
+/// A topology, and which of its shards this process serves.
+#[derive(Debug)]
+pub struct View {
+    /// The topology.
+    pub topology: Arc<Topology>,
+    /// Index in the topology's shards of the one that this node is the primary of.
+    pub local: Option<usize>,
+}
+
+/// The part of a RESP listener that outlives its sessions.
+pub struct Front {
+    pub(crate) settings: FrontSettings,
+    pub(crate) limits: Limits,
+    pub(crate) password: RwLock<Option<Password>>,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) cluster: Cluster,
+    pub(crate) view: ArcSwap<View>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) stats: Stats,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) started: Instant,
+    /// 40 hexadecimal digits, new at every start.
+    pub(crate) run_id: String,
+    draining: AtomicBool,
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front")
+            .field("settings", &self.settings.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Front {
+    /// A front end of this cluster, in front of this backend.
+    pub fn new(settings: FrontSettings, backend: Arc<dyn Backend>, cluster: Cluster) -> Arc<Front> {
+        let view = View::of(cluster.topology(), backend.node());
+        Arc::new(Front {
+            limits: Limits {
+                clients_max: AtomicUsize::new(settings.clients_max),
+                idle_seconds: AtomicU64::new(settings.idle_seconds),
+                bulk_bytes_max: AtomicUsize::new(limits::VALUE_BYTES_MAX),
+                query_bytes_max: AtomicUsize::new(limits::QUERY_BUFFER_BYTES_MAX),
+                output_bytes_max: AtomicUsize::new(limits::QUERY_BUFFER_BYTES_MAX),
+            },
+            password: RwLock::new(Password::new(&settings.password)),
+            settings,
+            backend,
+            cluster,
+            view: ArcSwap::from_pointee(view),
+            registry: Arc::default(),
+            stats: Stats::default(),
+            slowlog: SlowLog::default(),
+            started: Instant::now(),
+            run_id: (0..5)
+                .map(|_| format!("{:08x}", rand::random::<u32>()))
+                .collect(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Follows the cluster's topology and ends idle sessions, until the front end drains.
+    pub(crate) async fn tend(&self) {
+        let mut changes = self.cluster.subscribe();
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        while !self.is_draining() {
+            tokio::select! {
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let topology = Arc::clone(&changes.borrow_and_update());
+                    self.view.store(Arc::new(View::of(topology, self.backend.node())));
+                }
+                _ = second.tick() => self.end_idle(),
+            }
+        }
+    }
+
+    fn end_idle(&self) {
+        let seconds = self.limits.idle_seconds.load(Relaxed);
+        if seconds > 0 {
+            self.registry.kill_idle(now_ms(), seconds * 1000);
+        }
+    }
+
+    /// Lets every session answer what it has received, then ends it.
+    pub fn drain(&self) {
+        self.draining.store(true, Relaxed);
+        self.registry.wake_all();
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> usize {
+        self.registry.len()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+}
+
+impl View {
+    /// The view of this node; of a proxy if `None`.
+    pub fn of(topology: Arc<Topology>, node: Option<&str>) -> View {
+        let primary = |index: usize| topology.nodes[index].name.as_str();
+        let local = node.and_then(|name| {
+            topology
+                .shards
+                .iter()
+                .position(|shard| primary(shard.primary) == name)
+        });
+        View { topology, local }
+    }
+}
+
+/// Unix milliseconds.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,154 @@
+//! What a session has sent and has not been executed yet.
+
+use larder_proto::resp::{Args, Decoded, Decoder, Limits, ProtocolError};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// A new session's buffer, in bytes: small, for most of many sessions are idle.
+const BUFFER_BYTES_MIN: usize = 2 * 1024;
+
+/// The buffer of a session that keeps it full, in bytes. Longer arguments get what they need, and give it back.
+const BUFFER_BYTES_BUSY: usize = 64 * 1024;
+
+/// The query buffer, and the decoder that reads it in place.
+///
+/// Invariant: `start <= buffer.len()`; the command that is being decoded begins at `start`.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    buffer: Vec<u8>,
+    start: usize,
+    decoder: Decoder,
+    /// Length the buffer must reach, from `start`, before decoding can go on.
+    needed: usize,
+}
+
+impl Input {
+    /// The next command's length, if it is complete.
+    pub(crate) fn next(&mut self, limits: Limits) -> Result<Option<usize>, ProtocolError> {
+        let pending = &self.buffer[self.start..];
+        if pending.len() < self.needed {
+            return Ok(None);
+        }
+        match self.decoder.decode(pending, limits)? {
+            Decoded::Complete(length) => {
+                self.needed = 0;
+                Ok(Some(length))
+            }
+            Decoded::Incomplete(needed) => {
+                self.needed = needed;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The arguments of the complete command.
+    pub(crate) fn args(&self) -> Args<'_> {
+        self.decoder.args(&self.buffer[self.start..])
+    }
+
+    /// The complete command of this length as it was received, if that is RESP that can be passed on.
+    pub(crate) fn raw(&self, length: usize) -> Option<&[u8]> {
+        (!self.decoder.is_inline()).then(|| &self.buffer[self.start..self.start + length])
+    }
+
+    /// Goes on to the command after the complete one of this length.
+    pub(crate) fn advance(&mut self, length: usize) {
+        self.start += length;
+        if self.start == self.buffer.len() {
+            self.start = 0;
+            self.buffer.clear();
+            self.buffer.shrink_to(BUFFER_BYTES_BUSY);
+        }
+    }
+
+    /// Bytes not yet executed.
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Bytes the command that is being received will take, as far as that is known.
+    pub(crate) fn expected(&self) -> usize {
+        self.needed.max(self.len())
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Receives more. Cancel safe. Returns how many bytes came; 0: the other side sends no more.
+    pub(crate) async fn receive(
+        &mut self,
+        socket: &mut (impl AsyncRead + Unpin),
+    ) -> std::io::Result<usize> {
+        self.make_space();
+        socket.read_buf(&mut self.buffer).await
+    }
+
+    /// Makes space at the end: for the whole of a long argument, so that it is received without being moved; else by
+    /// doubling what was full.
+    fn make_space(&mut self) {
+        if self.start > 0
+            && (self.buffer.len() == self.buffer.capacity() || self.needed > BUFFER_BYTES_BUSY)
+        {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        let free = self.buffer.capacity() - self.buffer.len();
+        let wanted = (self.start + self.needed).saturating_sub(self.buffer.len());
+        if wanted > free {
+            self.buffer.reserve_exact(wanted.max(BUFFER_BYTES_MIN));
+        } else if free == 0 {
+            self.buffer
+                .reserve_exact(self.buffer.len().clamp(BUFFER_BYTES_MIN, BUFFER_BYTES_BUSY));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn feed(input: &mut Input, mut bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
+        let mut commands = Vec::new();
+        while !bytes.is_empty() {
+            input.receive(&mut bytes).await.unwrap();
+            while let Some(length) = input.next(Limits::default()).unwrap() {
+                commands.push(input.args().iter().map(<[u8]>::to_vec).collect());
+                input.advance(length);
+            }
+        }
+        commands
+    }
+
+    #[tokio::test]
+    async fn commands_come_out_as_they_went_in_and_the_buffer_stays_small() {
+        let mut input = Input::default();
+        let long = vec![b'x'; 1_000_000];
+        let mut bytes = b"PING\r\n".repeat(20_000);
+        bytes.extend_from_slice(b"*2\r\n$4\r\nECHO\r\n$1000000\r\n");
+        bytes.extend_from_slice(&long);
+        bytes.extend_from_slice(b"\r\nPING\r\n");
+        let commands = feed(&mut input, &bytes).await;
+        assert_eq!(commands.len(), 20_002);
+        assert_eq!(commands[20_000][1], long);
+        assert_eq!(input.len(), 0);
+        assert!(
+            input.capacity() <= 2 * BUFFER_BYTES_BUSY,
+            "{}",
+            input.capacity()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_long_argument_is_given_its_space_at_once() {
+        let mut input = Input::default();
+        assert!(
+            feed(&mut input, b"*2\r\n$4\r\nECHO\r\n$1000000\r\nabc")
+                .await
+                .is_empty()
+        );
+        assert!(input.expected() > 1_000_000);
+        input.make_space();
+        assert!((1_000_000..1_010_000).contains(&input.capacity()));
+    }
+}

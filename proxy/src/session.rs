@@ -1,0 +1,383 @@
+//! One client's session: from complete commands to replies.
+
+use std::{
+    mem,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use larder_proto::{
+    Slot,
+    command::{Command, Flags, Route},
+    limits::BATCH_BYTES,
+    resp::{Args, Limits, Output, Protocol},
+};
+
+use crate::{
+    batch::{self, Batch},
+    command as handlers,
+    forward::slot_number,
+    front::{Front, View, now_ms},
+    input::Input,
+    merge,
+    registry::{Client, Registered},
+    stats::Stats,
+};
+
+/// Which replies a client wants (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Replying {
+    /// All.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// All but that to the next command.
+    SkipNext,
+    /// All but that to this command.
+    Skip,
+}
+
+/// What a command leaves to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Go on with the next command.
+    Continue,
+    /// Replies have to be there before this command can run: settle, then run it again.
+    Settle,
+    /// Send what there is, then close.
+    Close,
+}
+
+/// A command longer than this may take long, whatever it does.
+const LONG_COMMAND_BYTES: usize = 16 * 1024;
+
+/// A session's state between commands.
+pub(crate) struct Session {
+    pub(crate) front: Arc<Front>,
+    registered: Registered,
+    pub(crate) out: Output,
+    pub(crate) batch: Batch,
+    woven: Output,
+    pub(crate) authenticated: bool,
+    /// Has asked for `CLUSTER SLOTS`, `SHARDS` or `NODES`: it is told where keys are rather than served from afar.
+    pub(crate) cluster_aware: bool,
+    pub(crate) replying: Replying,
+    /// The log position that must be acknowledged before `out` may leave.
+    position: u64,
+    now_ms: u64,
+    /// Commands since the counters were last brought up to date.
+    commands: usize,
+    errors: usize,
+}
+
+impl Session {
+    pub(crate) fn new(front: Arc<Front>, registered: Registered) -> Session {
+        let authenticated = front.password.read().is_none();
+        Session {
+            authenticated,
+            front,
+            registered,
+            out: Output::default(),
+            batch: Batch::default(),
+            woven: Output::default(),
+            cluster_aware: false,
+            replying: Replying::On,
+            position: 0,
+            now_ms: now_ms(),
+            commands: 0,
+            errors: 0,
+        }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.registered.client
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Runs the complete commands in `input` until there are none, or replies have to be sent first.
+    pub(crate) fn run(&mut self, input: &mut Input) -> Flow {
+        let front = Arc::clone(&self.front);
+        let view = front.view.load();
+        self.now_ms = now_ms();
+        self.client().active_ms.store(self.now_ms, Relaxed);
+        let bulk_bytes_max = front.limits.bulk_bytes_max.load(Relaxed);
+        loop {
+            let limits = Limits {
+                bulk_bytes_max,
+                authenticated: self.authenticated,
+            };
+            let length = match input.next(limits) {
+                Ok(Some(length)) => length,
+                Ok(None) => return Flow::Continue,
+                Err(error) => {
+                    Stats::add(&front.stats.protocol_errors, 1);
+                    // What came before it is answered before it.
+                    if !self.batch.is_empty() {
+                        return Flow::Settle;
+                    }
+                    self.out.error(&format!("ERR Protocol error: {error}"));
+                    return Flow::Close;
+                }
+            };
+            match self.one(&view, input.args(), input.raw(length)) {
+                Flow::Settle => return Flow::Settle,
+                Flow::Close => return Flow::Close,
+                Flow::Continue => input.advance(length),
+            }
+            if self.out.len() + self.batch.len() >= BATCH_BYTES {
+                return if self.is_overfull() {
+                    Flow::Close
+                } else {
+                    Flow::Settle
+                };
+            }
+            if self.client().is_killed() {
+                return Flow::Close;
+            }
+        }
+    }
+
+    /// Fills the holes in the output and waits until the log allows it to leave.
+    pub(crate) async fn settle(&mut self) {
+        if !self.batch.is_empty() {
+            let front = Arc::clone(&self.front);
+            let view = front.view.load_full();
+            self.woven.set_protocol(self.out.protocol());
+            self.batch
+                .settle(&front, &view, &self.out, &mut self.woven)
+                .await;
+            mem::swap(&mut self.out, &mut self.woven);
+            self.woven.clear();
+        }
+        if self.front.backend.acknowledged() < self.position {
+            self.front.backend.acknowledge(self.position).await;
+        }
+        let stats = &self.front.stats;
+        Stats::add(&stats.commands_processed, mem::take(&mut self.commands));
+        if self.errors > 0 {
+            Stats::add(&stats.error_replies, mem::take(&mut self.errors));
+        }
+    }
+
+    /// Whether the replies to be sent at once are more than a session may hold.
+    fn is_overfull(&self) -> bool {
+        let overfull = self.out.len() > self.front.limits.output_bytes_max.load(Relaxed);
+        if overfull {
+            let address = self.client().address;
+            tracing::warn!(%address, bytes = self.out.len(), "client closed: output buffer limit reached");
+        }
+        overfull
+    }
+
+    /// Runs one command, timed if it is of a kind that may take long.
+    fn one(&mut self, view: &View, args: Args<'_>, raw: Option<&[u8]>) -> Flow {
+        if args.is_empty() {
+            return Flow::Continue;
+        }
+        let mark = self.out.mark();
+        let command = match Command::of(args) {
+            Ok(command) => command,
+            Err(refusal) => {
+                self.commands += 1;
+                self.fail(&refusal.message(args));
+                return self.after(mark, Flow::Continue);
+            }
+        };
+        self.client().last_command.store(command.id as u8, Relaxed);
+        if !self.authenticated && !command.flags.contains(Flags::NO_AUTH) {
+            self.commands += 1;
+            self.fail("NOAUTH Authentication required.");
+            return self.after(mark, Flow::Continue);
+        }
+        let long = raw.is_none_or(|raw| raw.len() > LONG_COMMAND_BYTES);
+        let started = (long || !command.takes_constant_time).then(Instant::now);
+        let flow = self.dispatch(view, command, args, raw);
+        if flow == Flow::Settle {
+            return flow;
+        }
+        self.commands += 1;
+        if let Some(started) = started {
+            self.note_if_slow(started, args);
+        }
+        self.after(mark, flow)
+    }
+
+    /// Drops the reply that the client did not want.
+    fn after(&mut self, mark: larder_proto::resp::Mark, flow: Flow) -> Flow {
+        match self.replying {
+            Replying::On => {}
+            Replying::Off | Replying::Skip => self.out.rewind(mark),
+            Replying::SkipNext => {}
+        }
+        self.replying = match self.replying {
+            Replying::SkipNext => Replying::Skip,
+            Replying::Skip => Replying::On,
+            other => other,
+        };
+        flow
+    }
+
+    fn note_if_slow(&self, started: Instant, args: Args<'_>) {
+        let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if self.front.slowlog.is_slow(microseconds) {
+            let client = self.client();
+            let name = client.labels.lock().name.clone();
+            self.front.slowlog.add(
+                self.now_ms / 1000,
+                microseconds,
+                args,
+                client.address.to_string(),
+                name,
+            );
+        }
+    }
+
+    /// Sends a command where its row says.
+    fn dispatch(
+        &mut self,
+        view: &View,
+        command: &'static Command,
+        args: Args<'_>,
+        raw: Option<&[u8]>,
+    ) -> Flow {
+        match command.route {
+            Route::Session => return handlers::execute(self, view, command, args),
+            Route::Slot => match command.slot(args) {
+                Ok(Some(slot)) => self.at_slot(view, command, args, raw, slot),
+                Ok(None) => self.fail("ERR the command has no key"),
+                Err(_) => self.fail("CROSSSLOT Keys in request don't hash to the same slot"),
+            },
+            Route::SlotNumber => match slot_number(args) {
+                Some(slot) => self.at_slot(view, command, args, raw, slot),
+                None => self.fail("ERR Invalid slot"),
+            },
+            Route::Split(merge) => self.split(view, command, args, raw, merge),
+            Route::Every(_) | Route::Random => self.every(view, command, args),
+            Route::Scan => self.scan(view, command, args),
+        }
+        Flow::Continue
+    }
+
+    fn at_slot(
+        &mut self,
+        view: &View,
+        command: &'static Command,
+        args: Args<'_>,
+        raw: Option<&[u8]>,
+        slot: Slot,
+    ) {
+        let shard = view.topology.owner(slot);
+        if view.local == Some(shard) {
+            self.here(command, args);
+        } else if self.cluster_aware && view.local.is_some() {
+            Stats::add(&self.front.stats.redirections, 1);
+            self.out.error(&format!(
+                "MOVED {slot} {}",
+                view.topology.primary(slot).resp
+            ));
+        } else {
+            Stats::add(&self.front.stats.commands_forwarded, 1);
+            let (front, at) = (Arc::clone(&self.front), self.out.mark());
+            let call = self.call(&front, view, command, args);
+            self.batch.forward(&call, shard, raw, at);
+        }
+    }
+
+    fn here(&mut self, command: &'static Command, args: Args<'_>) {
+        let position = self
+            .front
+            .backend
+            .execute(command, args, self.now_ms, &mut self.out);
+        self.position = self.position.max(position);
+    }
+
+    fn split(
+        &mut self,
+        view: &View,
+        command: &'static Command,
+        args: Args<'_>,
+        raw: Option<&[u8]>,
+        merge: larder_proto::command::Merge,
+    ) {
+        let mut slots = command
+            .key_indices(args.len())
+            .map(|index| Slot::of(&args[index]));
+        let complete =
+            (args.len() - 1).is_multiple_of(usize::from(command.keys.step.unsigned_abs()));
+        let Some(first) = slots.next().filter(|_| complete) else {
+            return self.fail(&larder_proto::command::Refusal::Arity(command).message(args));
+        };
+        let shard = view.topology.owner(first);
+        if slots.all(|slot| view.topology.owner(slot) == shard) {
+            return self.at_slot(view, command, args, raw, first);
+        }
+        let (front, at) = (Arc::clone(&self.front), self.out.mark());
+        let call = self.call(&front, view, command, args);
+        let position = self.batch.split(&call, merge, at);
+        self.position = self.position.max(position);
+    }
+
+    fn every(&mut self, view: &View, command: &'static Command, args: Args<'_>) {
+        if view.topology.shards.len() == 1 && view.local == Some(0) {
+            return self.here(command, args);
+        }
+        let Some(how) = batch::every(command.route) else {
+            return;
+        };
+        let (front, at) = (Arc::clone(&self.front), self.out.mark());
+        let call = self.call(&front, view, command, args);
+        let position = self.batch.every(&call, how, at);
+        self.position = self.position.max(position);
+    }
+
+    fn scan(&mut self, view: &View, command: &'static Command, args: Args<'_>) {
+        let Some(cursor) = merge::cursor(&args[1]) else {
+            return self.fail("ERR invalid cursor");
+        };
+        if cursor.shard >= view.topology.shards.len() {
+            // The shard is gone, and its keys are in others, which have been or will be scanned.
+            self.out.array(2);
+            self.out.bulk(b"0");
+            return self.out.array(0);
+        }
+        let (front, at) = (Arc::clone(&self.front), self.out.mark());
+        let call = self.call(&front, view, command, args);
+        let position = self.batch.scan(&call, cursor, at);
+        self.position = self.position.max(position);
+    }
+
+    fn call<'a>(
+        &self,
+        front: &'a Front,
+        view: &'a View,
+        command: &'static Command,
+        args: Args<'a>,
+    ) -> batch::Call<'a> {
+        let silent = matches!(self.replying, Replying::Off | Replying::Skip);
+        batch::Call {
+            front,
+            view,
+            command,
+            args,
+            now_ms: self.now_ms,
+            protocol: self.out.protocol(),
+            silent,
+        }
+    }
+
+    /// Answers with an error.
+    pub(crate) fn fail(&mut self, message: &str) {
+        self.errors += 1;
+        self.out.error(message);
+    }
+
+    /// Speaks this protocol from now on.
+    pub(crate) fn set_protocol(&mut self, protocol: Protocol) {
+        self.out.set_protocol(protocol);
+        self.client().protocol.store(protocol.version(), Relaxed);
+    }
+}
