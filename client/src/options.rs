@@ -1,0 +1,40 @@
+//! How connections to nodes are made.
+
+use std::time::Duration;
+
+/// How connections to nodes are made and kept.
+///
+/// ```
+/// use larder_client::Options;
+/// use std::time::Duration;
+///
+/// let options = Options {
+///     connect_timeout: Duration::from_millis(500),
+///     ..Options::default()
+/// };
+/// assert_eq!(options.pipes_per_node, 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// An attempt to connect fails after this long.
+    pub connect_timeout: Duration,
+    /// A connection on which nothing arrives for this long is asked for a sign of life.
+    pub keep_alive_interval: Duration,
+    /// A connection that then gives none for this long is lost.
+    pub keep_alive_timeout: Duration,
+    /// Pipes to each node. All commands for a slot take the same one, so their order is kept.
+    ///
+    /// One pipe fills a core; more help only if the client has several to spare.
+    pub pipes_per_node: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            connect_timeout: Duration::from_secs(1),
+            keep_alive_interval: Duration::from_secs(2),
+            keep_alive_timeout: Duration::from_secs(2),
+            pipes_per_node: 1,
+        }
+    }
+}
