@@ -1,6 +1,6 @@
 //! What a scan promises while the tables change under it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -83,4 +83,24 @@ fn a_scan_hides_what_is_past_its_deadline() {
     assert_eq!(keys, [b"b"]);
     assert_eq!(engine.count_in_slot(Slot::of(b"a"), later), 0);
     assert_eq!(engine.random_key(later), Some(b"b".to_vec()));
+}
+
+#[test]
+fn keys_of_one_hash_are_not_parted_by_the_end_of_a_step() {
+    let engine = engine(0);
+    let mut by_hash = HashMap::new();
+    let twins = (0..1_000_000).find_map(|number| {
+        let key = format!("{{t}}{number}").into_bytes();
+        let other = by_hash.insert(engine.hash(&key), key.clone())?;
+        Some([key, other])
+    });
+    let twins = twins.expect("a million keys have a hundred pairs of one 32-bit hash");
+    for key in &twins {
+        put(&engine, key, b"", None, NOW);
+    }
+    let found: HashSet<_> = scan(&engine, 1, || ()).into_iter().collect();
+    assert_eq!(found, HashSet::from(twins.clone()));
+    for key in &twins {
+        assert!(lock(&engine, key, NOW).remove(key));
+    }
 }
