@@ -16,6 +16,7 @@ fn scan(engine: &Engine, count: usize, mut between: impl FnMut()) -> Vec<Vec<u8>
             found.push(entry.key().to_vec());
         });
         assert!(cursor.0 < 1 << 46);
+        assert!(found.len() < 100_000, "a scan comes to an end");
         if cursor.is_done() {
             return found;
         }
