@@ -140,3 +140,127 @@ fn deadline(ttl_ms: u64, now: Millis, method: &'static str) -> Result<Millis, Co
         .map(Millis)
         .ok_or(CommandError::InvalidExpire(method))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::engine::EngineConfig;
+    use crate::log::Log;
+
+    const NOW: Millis = Millis(1_000_000);
+
+    fn engine() -> Engine {
+        Engine::new(EngineConfig::default(), Log::new().into())
+    }
+
+    fn write(value: &'static str) -> SetRequest {
+        SetRequest {
+            key: Bytes::from_static(b"a"),
+            value: Bytes::from_static(value.as_bytes()),
+            ..SetRequest::default()
+        }
+    }
+
+    fn when(condition: Condition, value: &'static str) -> SetRequest {
+        SetRequest {
+            condition: Some(condition),
+            ..write(value)
+        }
+    }
+
+    fn read(engine: &Engine) -> GetResponse {
+        let key = Bytes::from_static(b"a");
+        get(engine, GetRequest { key }, NOW).unwrap().0
+    }
+
+    #[test]
+    fn conditions_decide_whether_a_set_applies() {
+        let engine = engine();
+        let apply = |request| set(&engine, request, NOW).unwrap().0;
+        assert!(!apply(when(Condition::IfPresent(true), "0")).applied);
+        let first = apply(when(Condition::IfAbsent(true), "1"));
+        assert!(first.applied);
+        let refused = apply(when(Condition::IfAbsent(true), "2"));
+        assert_eq!((refused.applied, refused.version), (false, first.version));
+        let second = apply(when(Condition::IfVersion(first.version), "3"));
+        assert!(second.applied && second.version > first.version);
+        assert!(!apply(when(Condition::IfVersion(first.version), "4")).applied);
+        assert!(apply(when(Condition::IfPresent(true), "5")).applied);
+        assert!(apply(when(Condition::IfAbsent(false), "6")).applied);
+        assert_eq!(read(&engine).value.as_deref(), Some(&b"6"[..]));
+    }
+
+    #[test]
+    fn a_version_says_whether_anything_changed() {
+        let engine = engine();
+        let (response, position) = set(&engine, write("1"), NOW).unwrap();
+        assert_eq!(response.version, position.0);
+        assert_eq!(read(&engine).version, response.version);
+        let key = Bytes::from_static(b"a");
+        let request = IncrementRequest { key, by: 4 };
+        assert_eq!(increment(&engine, request, NOW).unwrap().0.value, 5);
+        assert!(read(&engine).version > response.version);
+    }
+
+    #[test]
+    fn a_missing_key_has_neither_value_nor_version() {
+        let engine = engine();
+        let key = Bytes::from_static(b"a");
+        assert_eq!(read(&engine), GetResponse::default());
+        let (response, _) = describe(&engine, DescribeRequest { key: key.clone() }, NOW);
+        assert_eq!(response, DescribeResponse::default());
+        assert!(!delete(&engine, DeleteRequest { key }, NOW).0.existed);
+    }
+
+    #[test]
+    fn times_to_live_are_described_changed_and_bounded() {
+        let engine = engine();
+        let key = Bytes::from_static(b"a");
+        let describe = |now| describe(&engine, DescribeRequest { key: key.clone() }, now).0;
+        let live = |ttl_ms| SetRequest {
+            ttl_ms: Some(ttl_ms),
+            ..write("1")
+        };
+        set(&engine, live(500), NOW).unwrap();
+        assert_eq!(describe(NOW.plus(100)).ttl_ms, Some(400));
+        assert_eq!(describe(NOW).r#type, "string");
+        let change = |ttl_ms| {
+            let key = key.clone();
+            expire(&engine, ExpireRequest { key, ttl_ms }, NOW)
+        };
+        assert!(change(None).unwrap().0.existed);
+        assert_eq!(describe(NOW).ttl_ms, None);
+        assert!(change(Some(0)).unwrap().0.existed);
+        assert!(!describe(NOW).exists);
+        for ttl_ms in [u64::MAX, u64::MAX / 2] {
+            let invalid = |name| Err(CommandError::InvalidExpire(name));
+            assert_eq!(change(Some(ttl_ms)), invalid("expire"));
+            assert_eq!(
+                set(&engine, live(ttl_ms), NOW).map(|_| ()),
+                Err(CommandError::InvalidExpire("set"))
+            );
+        }
+        assert!(set(&engine, live(0), NOW).is_err());
+    }
+
+    #[test]
+    fn what_is_too_long_or_no_number_is_refused() {
+        let config = EngineConfig {
+            value_bytes_max: 8,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::new(config, Log::new().into());
+        assert_eq!(
+            set(&engine, write("123456789"), NOW),
+            Err(CommandError::ValueTooLong)
+        );
+        set(&engine, write("text"), NOW).unwrap();
+        let key = Bytes::from_static(b"a");
+        assert_eq!(
+            increment(&engine, IncrementRequest { key, by: 1 }, NOW),
+            Err(CommandError::NotInteger)
+        );
+    }
+}
