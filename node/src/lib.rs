@@ -1,6 +1,24 @@
-//! Larder.
+//! A Larder cache node: engine, commands, coordinator, and the services that others reach them by.
+//!
+//! ```text
+//!        RESP (larder-proxy) --> Backend --+
+//!                                          +--> Node --> command --> engine --> log
+//!   gRPC Data.Pipe, typed calls -----------+     |
+//!   gRPC Cluster.Watch <---- topology <----------+---- coordinator (records)
+//! ```
+//!
+//! A node's threads are [`larder_proxy::Workers`]; each serves its connections alone, and they meet in the engine's
+//! striped locks. Each node has one task of its own, [`Node::tend`]: it follows the topology and drops expired keys.
 
+mod backend;
 pub mod command;
+pub mod coordinator;
+pub mod dev;
 pub mod engine;
 pub mod grpc;
 pub mod log;
+mod memory;
+mod node;
+
+pub use backend::NodeBackend;
+pub use node::{Identity, Node};

@@ -5,10 +5,12 @@ use std::fmt::{Display, Write};
 /// Sections of `name:value` lines. Sections that were not asked for are dropped.
 #[derive(Debug, Default)]
 pub struct Info {
-    /// Lower case; empty: the default ones.
+    /// Lower case; empty: all of them.
     wanted: Vec<String>,
-    text: String,
-    in_section: bool,
+    /// Names and texts, in the order in which they were begun.
+    sections: Vec<(String, String)>,
+    /// The section that lines go to: an index in `sections`.
+    current: Option<usize>,
 }
 
 /// Names that stand for every section.
@@ -23,23 +25,26 @@ impl Info {
         }
     }
 
-    /// Begins a section. Lines that follow belong to it.
+    /// Begins a section, or goes on with it. Lines that follow belong to it.
     pub fn section(&mut self, name: &str) -> &mut Info {
-        let wanted = |wanted: &String| {
+        let matches = |wanted: &String| {
             wanted.eq_ignore_ascii_case(name) || EVERYTHING.contains(&wanted.as_str())
         };
-        self.in_section = self.wanted.is_empty() || self.wanted.iter().any(wanted);
-        if self.in_section {
-            let gap = if self.text.is_empty() { "" } else { "\r\n" };
-            let _ = write!(self.text, "{gap}# {name}\r\n");
+        self.current = None;
+        if self.wanted.is_empty() || self.wanted.iter().any(matches) {
+            let begun = self.sections.iter().position(|(known, _)| known == name);
+            self.current = Some(begun.unwrap_or_else(|| {
+                self.sections.push((name.to_owned(), String::new()));
+                self.sections.len() - 1
+            }));
         }
         self
     }
 
     /// Adds a line to the section.
     pub fn line(&mut self, name: &str, value: impl Display) -> &mut Info {
-        if self.in_section {
-            let _ = write!(self.text, "{name}:{value}\r\n");
+        if let Some(current) = self.current {
+            let _ = write!(self.sections[current].1, "{name}:{value}\r\n");
         }
         self
     }
@@ -50,8 +55,12 @@ impl Info {
             .line(&format!("{name}_human"), human(bytes))
     }
 
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    pub(crate) fn text(&self) -> String {
+        let texts = self.sections.iter();
+        let texts: Vec<String> = texts
+            .map(|(name, lines)| format!("# {name}\r\n{lines}"))
+            .collect();
+        texts.join("\r\n")
     }
 }
 
@@ -78,14 +87,15 @@ mod tests {
         let mut info = Info::new(sections.iter().map(|name| (*name).to_owned()));
         info.section("Server").line("a", 1);
         info.section("Memory").bytes("used", 1536);
-        info.text().to_owned()
+        info.section("Server").line("b", 2);
+        info.text()
     }
 
     #[test]
     fn only_the_wanted_sections_appear() {
         assert_eq!(
             text(&[]),
-            "# Server\r\na:1\r\n\r\n# Memory\r\nused:1536\r\nused_human:1.50K\r\n"
+            "# Server\r\na:1\r\nb:2\r\n\r\n# Memory\r\nused:1536\r\nused_human:1.50K\r\n"
         );
         assert_eq!(
             text(&["MEMORY"]),

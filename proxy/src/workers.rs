@@ -48,6 +48,14 @@ impl Workers {
         &self.threads[self.next.fetch_add(1, Relaxed) % self.threads.len()].handle
     }
 
+    /// A thread's runtime.
+    ///
+    /// # Panics
+    /// If there are not that many threads.
+    pub fn handle(&self, thread: usize) -> &Handle {
+        &self.threads[thread].handle
+    }
+
     /// The first thread's runtime: for what is needed once.
     pub fn first(&self) -> &Handle {
         &self.threads[0].handle

@@ -16,6 +16,24 @@ pub enum EvictionPolicy {
     NoEviction,
 }
 
+impl EvictionPolicy {
+    /// Its name, which is Redis's.
+    pub fn name(self) -> &'static str {
+        match self {
+            EvictionPolicy::AllKeysLru => "allkeys-lru",
+            EvictionPolicy::NoEviction => "noeviction",
+        }
+    }
+
+    /// The policy of this name.
+    pub fn named(name: &str) -> Option<EvictionPolicy> {
+        let policies = [EvictionPolicy::AllKeysLru, EvictionPolicy::NoEviction];
+        policies
+            .into_iter()
+            .find(|policy| policy.name().eq_ignore_ascii_case(name))
+    }
+}
+
 /// An [`EvictionPolicy`] that may be changed at any time.
 #[derive(Debug)]
 pub(super) struct PolicyCell(AtomicU8);

@@ -21,7 +21,7 @@ pub(super) fn info(call: &mut Call<'_>) -> Answer {
     info.line("cluster_epoch", call.view.topology.epoch)
         .line("cluster_size", call.view.topology.shards.len());
     front.backend.info(&mut info);
-    let text = info.text().to_owned();
+    let text = info.text();
     call.session.out.verbatim(&text);
     Ok(Flow::Continue)
 }

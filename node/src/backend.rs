@@ -1,0 +1,108 @@
+//! A node, as the RESP front end sees it.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use larder_proto::{
+    command::Command,
+    resp::{Args, Output},
+};
+use larder_proxy::{Backend, ConfigError, Info, settings::parse_bytes};
+
+use crate::{engine::EvictionPolicy, memory, node::Node};
+
+/// Serves a node's slots in place.
+#[derive(Debug)]
+pub struct NodeBackend(pub Arc<Node>);
+
+impl Backend for NodeBackend {
+    fn node(&self) -> Option<&str> {
+        Some(&self.0.identity().name)
+    }
+
+    fn execute(
+        &self,
+        command: &'static Command,
+        args: Args<'_>,
+        now_ms: u64,
+        out: &mut Output,
+    ) -> u64 {
+        self.0.execute(command, args, now_ms, out).0
+    }
+
+    fn acknowledged(&self) -> u64 {
+        self.0.log().acknowledged().0
+    }
+
+    fn acknowledge(&self, position: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.0.acknowledge(crate::log::Position(position)))
+    }
+
+    fn info(&self, info: &mut Info) {
+        let (node, engine) = (&self.0, self.0.engine());
+        let (stats, used, resident) = (
+            engine.stats(),
+            engine.used_memory() as u64,
+            memory::resident_bytes(),
+        );
+        info.section("Memory")
+            .bytes("used_memory", used)
+            .bytes("used_memory_rss", resident)
+            .bytes("maxmemory", node.memory_max() as u64)
+            .bytes("maxmemory_effective", engine.memory_limit() as u64)
+            .line("maxmemory_policy", engine.policy().name())
+            .line(
+                "mem_fragmentation_ratio",
+                format!("{:.2}", resident as f64 / used.max(1) as f64),
+            )
+            .line("mem_allocator", "jemalloc");
+        info.section("Stats")
+            .line("expired_keys", stats.expired)
+            .line("evicted_keys", stats.evicted)
+            .line("keyspace_hits", stats.hits)
+            .line("keyspace_misses", stats.misses);
+        info.section("Replication")
+            .line("role", "master")
+            .line("connected_slaves", 0)
+            .line("master_replid", &node.identity().incarnation)
+            .line("master_repl_offset", node.log().last().0);
+        info.section("Keyspace");
+        if stats.keys > 0 {
+            let (keys, expires) = (stats.keys, stats.keys_with_expiry);
+            info.line("db0", format!("keys={keys},expires={expires},avg_ttl=0"));
+        }
+    }
+
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("maxmemory", self.0.memory_max().to_string()),
+            (
+                "maxmemory-policy",
+                self.0.engine().policy().name().to_owned(),
+            ),
+        ]
+    }
+
+    fn set_parameter(&self, name: &str, value: &str) -> Option<Result<(), ConfigError>> {
+        match name {
+            "maxmemory" => Some(
+                parse_bytes(value)
+                    .map_err(ConfigError::Value)
+                    .map(|bytes| self.0.set_memory_max(bytes)),
+            ),
+            "maxmemory-policy" => Some(match EvictionPolicy::named(value) {
+                Some(policy) => {
+                    self.0.engine().set_policy(policy);
+                    Ok(())
+                }
+                None => Err(ConfigError::Value(
+                    "argument must be one of: allkeys-lru, noeviction".into(),
+                )),
+            }),
+            _ => None,
+        }
+    }
+
+    fn reset_statistics(&self) {
+        self.0.engine().reset_stats();
+    }
+}

@@ -1,0 +1,301 @@
+//! `larder-node dev`: a whole cluster in one process, over real sockets.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::{Args, value_parser};
+use larder_client::{Options, cluster::Cluster};
+use larder_proto::topology::Topology;
+use larder_proxy::{
+    Front, Listener, NoBackend, Workers, process,
+    settings::{RespSettings, parse_bytes},
+};
+use serde_json::Map;
+use tokio::sync::watch;
+
+use crate::{
+    Identity, Node, NodeBackend,
+    coordinator::{self, Embedded, NodeRecord},
+    engine::EngineConfig,
+    grpc::{self, GrpcListener},
+    memory,
+};
+
+/// The cluster's name.
+const CLUSTER: &str = "dev";
+
+/// From a node's RESP port to its gRPC port.
+const GRPC_OFFSET: u16 = 10_000;
+
+/// Settings of `larder-node dev`.
+#[derive(Args, Clone, Debug)]
+pub struct DevSettings {
+    /// How many shards
+    #[arg(long, env = "LARDER_SHARDS", default_value_t = 3, value_name = "N", value_parser = value_parser!(u16).range(1..=64))]
+    shards: u16,
+
+    /// Replicas of each shard; only 0 for now: this version does not replicate
+    #[arg(long, env = "LARDER_REPLICAS", default_value_t = 0, value_name = "N", value_parser = no_replicas)]
+    replicas: u16,
+
+    /// Port of the proxy; the nodes' RESP ports follow it, and their gRPC ports are 10000 above those; 0: free ones
+    #[arg(long, env = "LARDER_PORT", default_value_t = 6379)]
+    port: u16,
+
+    /// Memory of the whole process, such as 256mb or 2gb
+    #[arg(
+        long,
+        env = "LARDER_MEMORY",
+        default_value = "256mb",
+        value_name = "SIZE"
+    )]
+    memory: String,
+
+    /// Host name or address that clients are told; that of --bind if it is none in particular
+    #[arg(long, env = "LARDER_ADVERTISE", value_name = "HOST")]
+    advertise: Option<String>,
+
+    #[command(flatten)]
+    resp: RespSettings,
+
+    /// Milliseconds that a command waits for another node
+    #[arg(long, env = "LARDER_FORWARD_TIMEOUT_MS", default_value_t = 1000, value_name = "MS", value_parser = value_parser!(u64).range(1..=600_000))]
+    forward_timeout_ms: u64,
+
+    /// Seconds that clients get to read their replies when the process stops
+    #[arg(
+        long,
+        env = "LARDER_DRAIN_SECONDS",
+        default_value_t = 5,
+        value_name = "SECONDS"
+    )]
+    drain_seconds: u64,
+
+    /// File of settings, in TOML, with the names of these flags
+    #[arg(long, env = "LARDER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn no_replicas(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(0) => Ok(0),
+        Ok(_) => Err("this version does not replicate yet: only 0 will do".into()),
+        Err(_) => Err("not a number; only 0 will do".into()),
+    }
+}
+
+/// A node's listeners, before there is a node.
+struct Sockets {
+    shard: String,
+    resp: Listener,
+    grpc: GrpcListener,
+}
+
+/// Runs the cluster until SIGINT or SIGTERM.
+pub async fn run(settings: DevSettings) -> Result<(), String> {
+    let stop =
+        process::stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let allowed = parse_bytes(&settings.memory).map_err(|error| format!("--memory: {error}"))?;
+    let share = share(allowed, settings.shards.into())?;
+    let address = SocketAddr::new(settings.resp.bind, settings.port);
+    let refused = |error: larder_proxy::BindError| error.to_string();
+    Listener::check_protected(
+        address,
+        &settings.resp.requirepass,
+        settings.resp.unprotected,
+    )
+    .map_err(refused)?;
+    let proxy = Listener::bind(address).map_err(refused)?;
+    let sockets = (1..=settings.shards)
+        .map(|number| Sockets::bind(&settings, number))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let screen = screen(&settings, &proxy, &sockets);
+    let workers = Workers::start(settings.resp.threads.into())
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let workers = Arc::new(workers);
+    let (stopping, stopped) = watch::channel(false);
+    // Sockets and tasks belong to the runtime on which they are made.
+    let assembling = workers.first().spawn(assemble(
+        settings.clone(),
+        share,
+        proxy,
+        sockets,
+        Arc::clone(&workers),
+        stopped,
+    ));
+    let (fronts, nodes) = assembling.await.map_err(|error| error.to_string())??;
+    workers.first().spawn(memory::govern(nodes, allowed));
+    process::announce(&screen)?;
+
+    stop.await;
+    let patience = Duration::from_secs(settings.drain_seconds);
+    for front in fronts {
+        front.drained(patience).await;
+    }
+    stopping.send_replace(true);
+    Ok(())
+}
+
+/// Bytes for each engine.
+fn share(allowed: usize, shards: usize) -> Result<usize, String> {
+    let least = memory::BASE_BYTES + shards * memory::ENGINE_BYTES_MIN;
+    if allowed < least {
+        let megabytes = least.div_ceil(1024 * 1024);
+        return Err(format!(
+            "--memory is too little for {shards} shards: at least {megabytes}mb will do"
+        ));
+    }
+    Ok((allowed - memory::BASE_BYTES) / shards)
+}
+
+impl Sockets {
+    fn bind(settings: &DevSettings, number: u16) -> Result<Sockets, String> {
+        let port = |offset: u16| {
+            match settings.port {
+            0 => Ok(0),
+            port => port.checked_add(number).and_then(|port| port.checked_add(offset)).ok_or_else(|| {
+                format!("--port {port} leaves no room for the nodes' ports above it: at most {} will do", u16::MAX - GRPC_OFFSET - settings.shards)
+            }),
+        }
+        };
+        let bind = settings.resp.bind;
+        let resp =
+            Listener::bind(SocketAddr::new(bind, port(0)?)).map_err(|error| error.to_string())?;
+        let address = SocketAddr::new(bind, port(GRPC_OFFSET)?);
+        let failed = |error: io::Error| format!("cannot listen on {address}: {error}");
+        let grpc = GrpcListener::bind(address).map_err(failed)?;
+        Ok(Sockets {
+            shard: format!("shard-{}", number - 1),
+            resp,
+            grpc,
+        })
+    }
+}
+
+/// Makes nodes, registers them, and serves.
+async fn assemble(
+    settings: DevSettings,
+    share: usize,
+    proxy: Listener,
+    sockets: Vec<Sockets>,
+    workers: Arc<Workers>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(Vec<Arc<Front>>, Vec<Arc<Node>>), String> {
+    let identities: Vec<Identity> = (0..sockets.len())
+        .map(|number| Identity::fresh(format!("node-{number}")))
+        .collect();
+    let topology = found(&settings, &identities, &sockets)
+        .map_err(|error| format!("cannot found the cluster: {error}"))?;
+    let (changes, topology) = watch::channel(Arc::new(topology));
+    let cluster = Cluster::with_topology(topology.clone(), Options::default());
+    let timeout = Duration::from_millis(settings.forward_timeout_ms);
+    let front = |address, backend| {
+        Front::new(
+            settings.resp.front(address, timeout),
+            backend,
+            cluster.clone(),
+        )
+    };
+
+    let mut fronts = vec![front(proxy.address(), Arc::new(NoBackend))];
+    proxy.serve(Arc::clone(&fronts[0]), Arc::clone(&workers));
+    let mut nodes = Vec::new();
+    for (identity, sockets) in identities.into_iter().zip(sockets) {
+        let config = EngineConfig {
+            memory_limit: share,
+            ..EngineConfig::default()
+        };
+        let node = Node::new(identity, config, topology.clone());
+        let tended = Arc::clone(&node);
+        workers.next().spawn(async move { tended.tend().await });
+        grpc::serve(
+            sockets.grpc,
+            &node,
+            &settings.resp.requirepass,
+            &workers,
+            &stopped,
+        );
+        let front = front(
+            sockets.resp.address(),
+            Arc::new(NodeBackend(Arc::clone(&node))),
+        );
+        sockets.resp.serve(Arc::clone(&front), Arc::clone(&workers));
+        fronts.push(front);
+        nodes.push(node);
+    }
+    // The records do not change: there is nobody to change them. The nodes watch as long as somebody could.
+    workers.first().spawn(async move { changes.closed().await });
+    Ok((fronts, nodes))
+}
+
+/// Registers the nodes with an embedded coordinator and has it found a cluster of one shard a node.
+fn found(
+    settings: &DevSettings,
+    identities: &[Identity],
+    sockets: &[Sockets],
+) -> Result<Topology, coordinator::PlacementError> {
+    let records = Embedded::new();
+    let host = advertised(settings);
+    for (identity, sockets) in identities.iter().zip(sockets) {
+        let record = NodeRecord {
+            incarnation: identity.incarnation.clone(),
+            resp: format!("{host}:{}", sockets.resp.address().port()),
+            grpc: format!("{host}:{}", sockets.grpc.address().port()),
+            zone: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            unknown: Map::new(),
+        };
+        coordinator::register(&records, CLUSTER, &identity.name, &record)?;
+    }
+    let shards: Vec<(String, String)> = sockets
+        .iter()
+        .zip(identities)
+        .map(|(sockets, identity)| (sockets.shard.clone(), identity.name.clone()))
+        .collect();
+    coordinator::found(&records, CLUSTER, &shards)?;
+    coordinator::topology(&records, CLUSTER)
+}
+
+fn advertised(settings: &DevSettings) -> String {
+    match (&settings.advertise, settings.resp.bind) {
+        (Some(host), _) => host.clone(),
+        (None, bind) if bind.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+        (None, IpAddr::V6(bind)) => format!("[{bind}]"),
+        (None, bind) => bind.to_string(),
+    }
+}
+
+fn screen(settings: &DevSettings, proxy: &Listener, sockets: &[Sockets]) -> Vec<String> {
+    let plural =
+        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut lines = vec![
+        format!(
+            "larder {} dev: {}, {} of memory, {}",
+            env!("CARGO_PKG_VERSION"),
+            plural(sockets.len(), "shard"),
+            settings.memory,
+            plural(settings.resp.threads.into(), "thread")
+        ),
+        format!("  proxy    resp {}", proxy.address()),
+    ];
+    lines.extend(sockets.iter().map(|sockets| {
+        format!(
+            "  {}  resp {}  grpc {}",
+            sockets.shard,
+            sockets.resp.address(),
+            sockets.grpc.address()
+        )
+    }));
+    lines.push(format!(
+        "try: redis-cli -p {} set hello world",
+        proxy.address().port()
+    ));
+    lines.push("ready".to_owned());
+    lines
+}

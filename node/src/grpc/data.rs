@@ -1,0 +1,123 @@
+//! The `Data` service: pipes, and typed calls for gRPC users.
+
+use std::sync::Arc;
+
+use larder_proto::{
+    Slot,
+    schema::{
+        Batch, DeleteRequest, DeleteResponse, DescribeRequest, DescribeResponse, ExpireRequest,
+        ExpireResponse, GetRequest, GetResponse, IncrementRequest, IncrementResponse, SetRequest,
+        SetResponse, data_server::Data,
+    },
+};
+use larder_proxy::now_ms;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    pipe::{Pipe, owns},
+    typed,
+};
+use crate::{command::CommandError, engine::Millis, log::Position, node::Node};
+
+/// The keys of one node.
+#[derive(Clone, Debug)]
+pub(super) struct DataService(pub(super) Arc<Node>);
+
+impl DataService {
+    /// Refuses a key that another node has.
+    fn check(&self, key: &[u8]) -> Result<Millis, Status> {
+        let (view, slot) = (self.0.view(), Slot::of(key));
+        if owns(&view, slot) {
+            return Ok(Millis(now_ms()));
+        }
+        let owner = view.topology.primary(slot);
+        Err(Status::failed_precondition(format!(
+            "slot {slot} is served by {} at {}",
+            owner.name, owner.grpc
+        )))
+    }
+
+    /// Answers once the log has acknowledged what the answer tells.
+    async fn gated<T>(&self, answer: (T, Position)) -> Result<Response<T>, Status> {
+        self.0.acknowledge(answer.1).await;
+        Ok(Response::new(answer.0))
+    }
+}
+
+#[tonic::async_trait]
+impl Data for DataService {
+    type PipeStream = Pipe;
+
+    async fn pipe(&self, request: Request<Streaming<Batch>>) -> Result<Response<Pipe>, Status> {
+        Ok(Response::new(Pipe::new(
+            Arc::clone(&self.0),
+            request.into_inner(),
+        )))
+    }
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+        let request = request.into_inner();
+        let now = self.check(&request.key)?;
+        self.gated(typed::get(self.0.engine(), request, now).map_err(status)?)
+            .await
+    }
+
+    async fn set(&self, request: Request<SetRequest>) -> Result<Response<SetResponse>, Status> {
+        let request = request.into_inner();
+        let now = self.check(&request.key)?;
+        self.gated(typed::set(self.0.engine(), request, now).map_err(status)?)
+            .await
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteRequest>,
+    ) -> Result<Response<DeleteResponse>, Status> {
+        let request = request.into_inner();
+        let now = self.check(&request.key)?;
+        self.gated(typed::delete(self.0.engine(), request, now))
+            .await
+    }
+
+    async fn describe(
+        &self,
+        request: Request<DescribeRequest>,
+    ) -> Result<Response<DescribeResponse>, Status> {
+        let request = request.into_inner();
+        let now = self.check(&request.key)?;
+        self.gated(typed::describe(self.0.engine(), request, now))
+            .await
+    }
+
+    async fn increment(
+        &self,
+        request: Request<IncrementRequest>,
+    ) -> Result<Response<IncrementResponse>, Status> {
+        let request = request.into_inner();
+        let now = self.check(&request.key)?;
+        self.gated(typed::increment(self.0.engine(), request, now).map_err(status)?)
+            .await
+    }
+
+    async fn expire(
+        &self,
+        request: Request<ExpireRequest>,
+    ) -> Result<Response<ExpireResponse>, Status> {
+        let request = request.into_inner();
+        let now = self.check(&request.key)?;
+        self.gated(typed::expire(self.0.engine(), request, now).map_err(status)?)
+            .await
+    }
+}
+
+/// The gRPC form of a command's error: the text is the one RESP clients get.
+fn status(error: CommandError) -> Status {
+    let message = error.to_string();
+    if message.starts_with("OOM") {
+        Status::resource_exhausted(message)
+    } else if message.starts_with("WRONGTYPE") {
+        Status::failed_precondition(message)
+    } else {
+        Status::invalid_argument(message)
+    }
+}

@@ -1,0 +1,170 @@
+//! `Data.Pipe`: batches of commands in, batches of replies out.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use larder_proto::{
+    Slot,
+    command::{Command, Route},
+    limits::BATCH_BYTES,
+    resp::{Args, Decoded, Decoder, Limits, Output, Protocol, integer},
+    schema::{Batch, Replies},
+};
+use larder_proxy::{View, now_ms};
+use tokio_stream::Stream;
+use tonic::{Status, Streaming};
+
+use crate::{log::Position, node::Node};
+
+/// One stream: takes a batch, executes it, and gives its replies, no more than about [`BATCH_BYTES`] at a time. HTTP/2
+/// asks for the next only when there is room for it, so a client that does not read is not served further.
+pub(super) struct Pipe {
+    node: Arc<Node>,
+    batches: Streaming<Batch>,
+    decoder: Decoder,
+    /// What is left of the batch that is being executed.
+    rest: Bytes,
+    out: Output,
+    /// Replies that the log has yet to acknowledge.
+    gated: Option<(Replies, Acknowledged)>,
+}
+
+type Acknowledged = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Pipe {
+    pub(super) fn new(node: Arc<Node>, batches: Streaming<Batch>) -> Pipe {
+        Pipe {
+            node,
+            batches,
+            decoder: Decoder::new(),
+            rest: Bytes::new(),
+            out: Output::default(),
+            gated: None,
+        }
+    }
+
+    /// Executes commands until the replies are enough for a message, or there are no more commands.
+    fn execute(&mut self) -> Result<(Replies, Position), Status> {
+        let view = self.node.view();
+        let (now, mut count, mut position) = (now_ms(), 0, Position::default());
+        while !self.rest.is_empty() && self.out.len() < BATCH_BYTES {
+            let length = match self.decoder.decode(&self.rest, Limits::default()) {
+                Ok(Decoded::Complete(length)) => length,
+                Ok(Decoded::Incomplete(_)) => {
+                    return Err(Status::invalid_argument(
+                        "a command of the batch is cut short",
+                    ));
+                }
+                Err(error) => {
+                    return Err(Status::invalid_argument(format!(
+                        "a command of the batch is malformed: {error}"
+                    )));
+                }
+            };
+            let args = self.decoder.args(&self.rest);
+            position = position.max(one(&self.node, &view, args, now, &mut self.out));
+            self.rest.advance(length);
+            count += 1;
+        }
+        let term = view
+            .local
+            .map_or(0, |shard| view.topology.shards[shard].term);
+        let replies = Replies {
+            epoch: view.topology.epoch,
+            term,
+            count,
+            replies: self.out.take(),
+        };
+        Ok((replies, position))
+    }
+}
+
+impl Stream for Pipe {
+    type Item = Result<Replies, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let pipe = self.get_mut();
+        loop {
+            if let Some((_, acknowledged)) = &mut pipe.gated {
+                ready!(acknowledged.as_mut().poll(context));
+                return Poll::Ready(pipe.gated.take().map(|(replies, _)| Ok(replies)));
+            }
+            if pipe.rest.is_empty() {
+                match ready!(Pin::new(&mut pipe.batches).poll_next(context)) {
+                    None => return Poll::Ready(None),
+                    Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                    Some(Ok(batch)) => {
+                        let protocol =
+                            Protocol::from_version(i64::from(batch.protocol)).unwrap_or_default();
+                        pipe.out.set_protocol(protocol);
+                        pipe.rest = batch.commands;
+                    }
+                }
+                continue;
+            }
+            match pipe.execute() {
+                Err(status) => return Poll::Ready(Some(Err(status))),
+                Ok((replies, position)) if position <= pipe.node.log().acknowledged() => {
+                    return Poll::Ready(Some(Ok(replies)));
+                }
+                Ok((replies, position)) => {
+                    let node = Arc::clone(&pipe.node);
+                    let acknowledged = Box::pin(async move { node.acknowledge(position).await });
+                    pipe.gated = Some((replies, acknowledged));
+                }
+            }
+        }
+    }
+}
+
+/// Executes one command, if this node owns its slot.
+fn one(node: &Node, view: &View, args: Args<'_>, now: u64, out: &mut Output) -> Position {
+    let refused = |out: &mut Output, message: &str| {
+        out.error(message);
+        Position::default()
+    };
+    let command = match Command::of(args) {
+        Ok(command) => command,
+        Err(refusal) => return refused(out, &refusal.message(args)),
+    };
+    let elsewhere = match command.route {
+        Route::Session => {
+            return refused(out, &format!("ERR '{}' cannot be forwarded", command.name));
+        }
+        Route::Slot => match command.slot(args) {
+            Ok(slot) => slot.filter(|&slot| !owns(view, slot)),
+            Err(_) => return refused(out, "CROSSSLOT Keys in request don't hash to the same slot"),
+        },
+        Route::Split(_) => {
+            let mut slots = command
+                .key_indices(args.len())
+                .map(|index| Slot::of(&args[index]));
+            slots.find(|&slot| !owns(view, slot))
+        }
+        Route::SlotNumber => {
+            let number = args
+                .get(2)
+                .and_then(integer)
+                .and_then(|number| u16::try_from(number).ok());
+            number.and_then(Slot::new).filter(|&slot| !owns(view, slot))
+        }
+        Route::Every(_) | Route::Scan | Route::Random => None,
+    };
+    match elsewhere {
+        Some(slot) => refused(
+            out,
+            &format!("MOVED {slot} {}", view.topology.primary(slot).resp),
+        ),
+        None => node.execute(command, args, now, out),
+    }
+}
+
+/// Whether this node is the primary of the slot's shard.
+pub(super) fn owns(view: &View, slot: Slot) -> bool {
+    view.local == Some(view.topology.owner(slot))
+}

@@ -1,0 +1,182 @@
+//! A gRPC listener: accepts connections and gives each to a worker.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    sync::Arc,
+};
+
+use larder_proto::{
+    limits::{BATCH_BYTES, MESSAGE_BYTES_MAX},
+    schema::{DESCRIPTORS, cluster_server::ClusterServer, data_server::DataServer},
+};
+use larder_proxy::Workers;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{
+    Request, Status,
+    service::{Interceptor, Routes, interceptor::InterceptedService},
+    transport::Server,
+};
+
+use super::{cluster::ClusterService, data::DataService};
+use crate::node::Node;
+
+/// What a peer may send on one stream, and on one connection, before it is read: a few long values.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// A batch fits one HTTP/2 frame.
+const FRAME_BYTES_MAX: u32 = 2 * BATCH_BYTES as u32;
+
+/// Connections waiting for a worker to take them.
+const HANDOVER: usize = 64;
+
+/// A bound socket, not yet accepting.
+#[derive(Debug)]
+pub struct GrpcListener {
+    socket: StdListener,
+    address: SocketAddr,
+}
+
+impl GrpcListener {
+    /// Binds a socket. Port 0 stands for any free one.
+    pub fn bind(address: SocketAddr) -> io::Result<GrpcListener> {
+        let socket = StdListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(GrpcListener { socket, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves a node's gRPC services on all workers until `stop` says so.
+pub fn serve(
+    listener: GrpcListener,
+    node: &Arc<Node>,
+    password: &str,
+    workers: &Arc<Workers>,
+    stop: &watch::Receiver<bool>,
+) {
+    let queues: Vec<_> = (0..workers.count())
+        .map(|worker| {
+            let (queue, connections) = mpsc::channel(HANDOVER);
+            let serving = serve_on_worker(
+                Arc::clone(node),
+                Guard::new(password),
+                connections,
+                stop.clone(),
+            );
+            workers.handle(worker).spawn(serving);
+            queue
+        })
+        .collect();
+    let mut stop = stop.clone();
+    workers.first().spawn(async move {
+        tokio::select! {
+            () = accept(listener, queues) => {}
+            _ = stop.wait_for(|stopping| *stopping) => {}
+        }
+    });
+}
+
+async fn accept(listener: GrpcListener, queues: Vec<mpsc::Sender<StdStream>>) {
+    let socket = match TcpListener::from_std(listener.socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::error!(address = %listener.address, %error, "cannot listen"),
+    };
+    for queue in queues.iter().cycle() {
+        let connection = socket.accept().await.and_then(|(connection, _)| {
+            connection.set_nodelay(true)?;
+            connection.into_std()
+        });
+        match connection {
+            Ok(connection) => drop(queue.send(connection).await),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve_on_worker(
+    node: Arc<Node>,
+    guard: Guard,
+    connections: mpsc::Receiver<StdStream>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .add_routes(routes(node, guard).await);
+    let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
+    let stopped = async move { drop(stop.wait_for(|stopping| *stopping).await) };
+    if let Err(error) = server.serve_with_incoming_shutdown(incoming, stopped).await {
+        tracing::error!(%error, "the gRPC server ended");
+    }
+}
+
+/// The node's services, and those by which tools such as grpcurl find out about them.
+async fn routes(node: Arc<Node>, guard: Guard) -> Routes {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<DataServer<DataService>>().await;
+    health.set_serving::<ClusterServer<ClusterService>>().await;
+    let data = DataServer::new(DataService(Arc::clone(&node)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let cluster = ClusterServer::new(ClusterService(node));
+    let mut routes = Routes::builder();
+    routes
+        .add_service(InterceptedService::new(data, guard.clone()))
+        .add_service(InterceptedService::new(cluster, guard))
+        .add_service(health_service);
+    // Tools ask for either version of the service.
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (reflection().build_v1(), reflection().build_v1alpha()) {
+        (Ok(current), Ok(alpha)) => drop(routes.add_service(current).add_service(alpha)),
+        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "no reflection service"),
+    }
+    routes.routes()
+}
+
+/// Lets calls in that carry the password, as `authorization: Bearer <password>`. Everyone, if there is none.
+#[derive(Clone)]
+struct Guard {
+    expected: Option<String>,
+}
+
+impl Guard {
+    fn new(password: &str) -> Guard {
+        Guard {
+            expected: (!password.is_empty()).then(|| format!("Bearer {password}")),
+        }
+    }
+}
+
+impl Interceptor for Guard {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let given = request
+            .metadata()
+            .get("authorization")
+            .map(|value| value.as_bytes());
+        match &self.expected {
+            Some(expected) if given != Some(expected.as_bytes()) => Err(Status::unauthenticated(
+                "the password is missing or wrong: send 'authorization: Bearer <password>'",
+            )),
+            _ => Ok(request),
+        }
+    }
+}
