@@ -1,0 +1,174 @@
+//! The threads that send: each has its own runtime, its own connections and its share of the lanes.
+
+mod lane;
+mod pipeline;
+#[cfg(feature = "peers")]
+mod redis_rs;
+mod resp;
+#[cfg_attr(
+    not(feature = "peers"),
+    expect(dead_code, reason = "only redis-rs has tasks so far")
+)]
+mod tasks;
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use tokio::{
+    net::TcpStream,
+    runtime,
+    sync::{mpsc, watch},
+    task::LocalSet,
+    time::Instant,
+};
+
+use crate::{
+    budget::Budget, load::Load, recorder::Recorder, schedule::Schedule, target::Protocol,
+    timer::Timer, workload::Operations,
+};
+use lane::Lane;
+
+/// What the threads of a phase are told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
+    /// Connect, and wait.
+    Connect,
+    /// All are connected; the phase begins at this time.
+    Start(Instant),
+    /// The phase is over, answered or not.
+    Abandon,
+}
+
+/// One thread of a phase.
+pub(crate) struct Thread {
+    pub(crate) load: Arc<Load>,
+    pub(crate) number: u64,
+    pub(crate) budget: Arc<Budget>,
+    /// Where to say that everything is connected, or why not.
+    pub(crate) connected: mpsc::Sender<Result<(), String>>,
+    pub(crate) signal: watch::Receiver<Signal>,
+}
+
+/// A thread's connections.
+enum Connections {
+    Resp(Vec<TcpStream>),
+    #[cfg(feature = "peers")]
+    RedisRs(redis::aio::MultiplexedConnection),
+}
+
+impl Thread {
+    /// Connects, waits for the start, and sends until the budget is spent or the phase is abandoned.
+    pub(crate) fn run(self) -> Recorder {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.drive()),
+            Err(error) => {
+                // The coordinator is gone if it does not listen: it was told to stop.
+                let _ = self.connected.blocking_send(Err(error.to_string()));
+                Recorder::new()
+            }
+        }
+    }
+
+    async fn drive(mut self) -> Recorder {
+        let connections = match self.connect().await {
+            Ok(connections) => connections,
+            Err(error) => {
+                let _ = self.connected.send(Err(error)).await;
+                return Recorder::new();
+            }
+        };
+        let _ = self.connected.send(Ok(())).await;
+        let recorder = Rc::new(RefCell::new(Recorder::new()));
+        // An error here and below: the coordinator has given up.
+        let Ok(Signal::Start(start)) = self
+            .signal
+            .wait_for(|signal| !matches!(signal, Signal::Connect))
+            .await
+            .map(|signal| *signal)
+        else {
+            return recorder.take();
+        };
+        let lanes = LocalSet::new();
+        self.spawn(&lanes, connections, start, &recorder);
+        tokio::select! {
+            () = lanes => {}
+            _ = self.signal.wait_for(|signal| matches!(signal, Signal::Abandon)) => {}
+        }
+        let mut recorder = recorder.take();
+        recorder.finish();
+        recorder
+    }
+
+    /// The numbers of this thread's lanes.
+    fn lanes(&self) -> impl Iterator<Item = u64> + use<> {
+        (self.number..self.load.lanes).step_by(self.load.threads as usize)
+    }
+
+    async fn connect(&self) -> Result<Connections, String> {
+        let target = &self.load.target;
+        match target.protocol {
+            Protocol::Resp => {
+                let mut streams = Vec::new();
+                for lane in self.lanes() {
+                    let stream = resp::connect(target, lane).await;
+                    streams.push(stream.map_err(|error| error.to_string())?);
+                }
+                Ok(Connections::Resp(streams))
+            }
+            Protocol::Larder => Err("larder:// is not there yet".to_owned()),
+            #[cfg(feature = "peers")]
+            Protocol::RedisRs => redis_rs::connect(target).await.map(Connections::RedisRs),
+            #[cfg(not(feature = "peers"))]
+            Protocol::RedisRs => Err("redis-rs:// needs a build with --features peers".to_owned()),
+        }
+    }
+
+    fn spawn(
+        &self,
+        set: &LocalSet,
+        connections: Connections,
+        start: Instant,
+        recorder: &Rc<RefCell<Recorder>>,
+    ) {
+        let lanes = self.lanes().map(|number| {
+            let lane = self.lane(number, start, recorder);
+            (number, lane, self.timer())
+        });
+        match connections {
+            Connections::Resp(streams) => {
+                for ((number, lane, timer), stream) in lanes.zip(streams) {
+                    let target = (number, self.load.target.clone());
+                    set.spawn_local(resp::run(lane, target, self.load.depth, stream, timer));
+                }
+            }
+            #[cfg(feature = "peers")]
+            Connections::RedisRs(connection) => {
+                for (_, lane, timer) in lanes {
+                    set.spawn_local(tasks::run(lane, connection.clone(), timer));
+                }
+            }
+        }
+    }
+
+    fn lane(&self, number: u64, start: Instant, recorder: &Rc<RefCell<Recorder>>) -> Lane {
+        let load = &self.load;
+        let operations = Operations::new(&load.workload, load.order, load.payload.clone(), number);
+        let schedule = load
+            .rate
+            .map(|rate| Schedule::new(rate, load.lanes, number, start, load.length));
+        Lane::new(
+            operations,
+            schedule,
+            Arc::clone(&self.budget),
+            Rc::clone(recorder),
+        )
+    }
+
+    /// Only an open loop waits for points in time.
+    fn timer(&self) -> Timer {
+        match self.load.rate {
+            Some(_) => Timer::precise(),
+            None => Timer::Coarse,
+        }
+    }
+}
