@@ -3,6 +3,7 @@
 The Rust test that runs these suites sets LARDER_PROXY (host:port) and LARDER_NODES (host:port,...).
 """
 
+import functools
 import os
 import time
 import unittest
@@ -45,17 +46,18 @@ class Suite(unittest.TestCase):
     def setUp(self):
         plain().flushall()
 
-    def each_client(self, entries=None):
-        """A plain client of each protocol at each entry point, and a cluster-aware one of each protocol."""
+
+def with_each_client(test):
+    """Runs a test for a plain client at the proxy and at a node, and a cluster-aware one, in RESP2 and RESP3."""
+
+    @functools.wraps(test)
+    def run(self):
         for protocol in PROTOCOLS:
-            for entry in entries or [PROXY, NODES[-1]]:
+            for entry in (PROXY, NODES[-1], "cluster"):
                 with self.subTest(entry=entry, protocol=protocol):
-                    client = plain(entry, protocol)
-                    client.flushall()
-                    yield client
-                    client.close()
-            with self.subTest(client="cluster", protocol=protocol):
-                client = aware(protocol=protocol)
-                client.flushall()
-                yield client
-                client.close()
+                    client = aware(protocol=protocol) if entry == "cluster" else plain(entry, protocol)
+                    with client:
+                        client.flushall()
+                        test(self, client)
+
+    return run

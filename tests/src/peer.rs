@@ -35,7 +35,7 @@ impl Redis {
                 "--cluster-enabled",
                 "no",
             ])
-            .args(["--databases", "1", "--unixsocket"])
+            .args(["--databases", "1", "--loglevel", "warning", "--unixsocket"])
             .arg(&socket)
             .args(flags)
             .current_dir(folder.path());

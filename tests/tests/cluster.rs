@@ -10,39 +10,41 @@ use larder_tests::raw::Connection;
 use larder_tests::reply::Reply;
 use larder_tests::wait;
 
-/// CLUSTER SLOTS as ranges and the address that owns them.
-fn slots(connection: &mut Connection) -> Vec<(i64, i64, SocketAddr)> {
+/// CLUSTER SLOTS as a table: who owns each slot.
+fn owners(connection: &mut Connection) -> Vec<SocketAddr> {
     let told = connection.ask("CLUSTER SLOTS");
-    let range = |row: &Reply| {
+    let mut owners = vec![None; 16384];
+    for row in told.items() {
         let row = row.items();
         let node = row[2].items();
-        let address = format!("{}:{}", node[0].text(), node[1].integer())
+        let address: SocketAddr = format!("{}:{}", node[0].text(), node[1].integer())
             .parse()
             .unwrap();
-        (row[0].integer(), row[1].integer(), address)
-    };
-    told.items().iter().map(range).collect()
+        for slot in row[0].integer()..=row[1].integer() {
+            let place = &mut owners[usize::try_from(slot).unwrap()];
+            assert_eq!(*place, None, "two ranges hold slot {slot}");
+            *place = Some(address);
+        }
+    }
+    let owned = owners.into_iter().enumerate();
+    owned
+        .map(|(slot, owner)| owner.unwrap_or_else(|| panic!("nobody owns slot {slot}")))
+        .collect()
 }
 
-fn owner(slots: &[(i64, i64, SocketAddr)], slot: i64) -> SocketAddr {
-    let mut owners = slots
-        .iter()
-        .filter(|(from, to, _)| (*from..=*to).contains(&slot));
-    let (_, _, address) = owners
-        .next()
-        .unwrap_or_else(|| panic!("nobody owns slot {slot}"));
-    assert!(owners.next().is_none(), "two ranges hold slot {slot}");
-    *address
+/// The slot of a key, as the cluster says.
+fn slot_of(connection: &mut Connection, key: &str) -> usize {
+    usize::try_from(connection.ask(&format!("CLUSTER KEYSLOT {key}")).integer()).unwrap()
 }
 
 #[test]
 fn every_slot_has_one_owner_and_every_entry_point_says_the_same() {
     let larder = Dev::start();
     let proxy = Proxy::start(&larder, &[]);
-    let told = slots(&mut larder.connect());
+    let told = owners(&mut larder.connect());
     let mut shares: BTreeMap<SocketAddr, i64> = BTreeMap::new();
-    for slot in 0..16384 {
-        *shares.entry(owner(&told, slot)).or_default() += 1;
+    for owner in &told {
+        *shares.entry(*owner).or_default() += 1;
     }
     let nodes: BTreeSet<SocketAddr> = larder.nodes.iter().map(|node| node.resp).collect();
     assert_eq!(shares.keys().copied().collect::<BTreeSet<_>>(), nodes);
@@ -52,7 +54,7 @@ fn every_slot_has_one_owner_and_every_entry_point_says_the_same() {
         "over 1.25 times the fair share: {shares:?}"
     );
     for entry in larder.entries().into_iter().chain([proxy.resp]) {
-        assert_eq!(slots(&mut Connection::tcp(entry)), told, "{entry}");
+        assert_eq!(owners(&mut Connection::tcp(entry)), told, "{entry}");
         let info = Connection::tcp(entry).ask("CLUSTER INFO").text();
         assert!(info.contains("cluster_state:ok\r\n"), "{info}");
         assert!(info.contains("cluster_slots_assigned:16384\r\n"), "{info}");
@@ -150,19 +152,16 @@ fn replies_come_in_the_order_of_the_commands_whichever_shard_answers() {
 #[test]
 fn who_has_asked_for_the_topology_is_sent_to_the_owner_of_a_key() {
     let larder = Dev::start();
+    let told = owners(&mut larder.connect());
     for question in ["CLUSTER SLOTS", "CLUSTER SHARDS", "CLUSTER NODES"] {
         for node in &larder.nodes {
             let mut aware = Connection::tcp(node.resp);
-            let told = slots(&mut larder.connect());
             let mut moved = 0;
             assert!(!matches!(aware.ask(question), Reply::Error(_)));
             for index in 0..100 {
                 let key = format!("moved:{index}");
-                let slot = larder
-                    .connect()
-                    .ask(&format!("CLUSTER KEYSLOT {key}"))
-                    .integer();
-                let owner = owner(&told, slot);
+                let slot = slot_of(&mut larder.connect(), &key);
+                let owner = told[slot];
                 let answer = aware.ask(&format!("SET {key} {index}"));
                 if owner == node.resp {
                     assert_eq!(answer, Reply::Simple("OK".to_owned()), "{key}");
@@ -215,8 +214,8 @@ fn keys_of_a_slot_are_counted_and_listed_where_they_are() {
     for index in 0..20 {
         connection.ask(&format!("SET {{tag}}:{index} v"));
     }
-    let slot = connection.ask("CLUSTER KEYSLOT {tag}").integer();
-    let address = owner(&slots(&mut connection), slot);
+    let slot = slot_of(&mut connection, "{tag}");
+    let address = owners(&mut connection)[slot];
     let mut node = Connection::tcp(address);
     assert_eq!(
         node.ask(&format!("CLUSTER COUNTKEYSINSLOT {slot}"))

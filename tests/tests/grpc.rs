@@ -382,3 +382,34 @@ async fn the_topology_stream_says_what_cluster_slots_says() {
         .sum();
     assert_eq!(ranges, 16384);
 }
+
+#[tokio::test]
+async fn with_a_password_grpc_asks_for_it_too() {
+    let larder = Dev::with(&["--shards", "1", "--requirepass", "secret"]);
+    let mut data = DataClient::new(channel(&larder, 0).await);
+    let request = |authorization: Option<&'static str>| {
+        let mut request = tonic::Request::new(GetRequest {
+            key: b"k".to_vec().into(),
+        });
+        if let Some(value) = authorization {
+            request
+                .metadata_mut()
+                .insert("authorization", value.parse().unwrap());
+        }
+        request
+    };
+    for wrong in [None, Some("Bearer wrong"), Some("Bearer "), Some("secret")] {
+        let refused = data.get(request(wrong)).await.unwrap_err();
+        assert_eq!(
+            refused.code(),
+            Code::Unauthenticated,
+            "{wrong:?}: {refused}"
+        );
+    }
+    let told = data
+        .get(request(Some("Bearer secret")))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(told.value, None);
+}
