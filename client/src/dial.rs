@@ -6,19 +6,69 @@ use larder_proto::{
     limits,
     schema::{cluster_client::ClusterClient, data_client::DataClient},
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
     limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES},
     options::Options,
 };
 
-/// What is needed to connect to `host:port`.
-pub(crate) fn endpoint(
-    address: &str,
-    options: &Options,
-) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
+/// The data service of a node.
+pub(crate) type Data = DataClient<Connection>;
+
+/// The cluster service of a node.
+pub(crate) type Cluster = ClusterClient<Connection>;
+
+type Connection = InterceptedService<Channel, Bearer>;
+
+/// Says the password with every call, if there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(password) = &self.0 {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", password.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// Connects to `host:port`.
+pub(crate) async fn connect(address: &str, options: &Options) -> Result<Connection, String> {
+    let channel = endpoint(address, options)?.connect().await;
+    let channel = channel.map_err(|error| describe(&error))?;
+    connection(channel, options)
+}
+
+/// A connection to `host:port` that is made when it is needed.
+pub(crate) fn connect_lazy(address: &str, options: &Options) -> Result<Connection, String> {
+    connection(endpoint(address, options)?.connect_lazy(), options)
+}
+
+fn connection(channel: Channel, options: &Options) -> Result<Connection, String> {
+    let password = match &options.password[..] {
+        "" => None,
+        password => {
+            let value = format!("Bearer {password}").parse();
+            let value: MetadataValue<Ascii> =
+                value.map_err(|_| "the password is not printable ASCII")?;
+            Some(value)
+        }
+    };
+    Ok(InterceptedService::new(channel, Bearer(password)))
+}
+
+fn endpoint(address: &str, options: &Options) -> Result<Endpoint, String> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"));
+    Ok(endpoint
+        .map_err(|error| describe(&error))?
         .connect_timeout(options.connect_timeout)
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -30,15 +80,15 @@ pub(crate) fn endpoint(
 }
 
 /// The data service over a connection.
-pub(crate) fn data(channel: Channel) -> DataClient<Channel> {
-    DataClient::new(channel)
+pub(crate) fn data(connection: Connection) -> Data {
+    DataClient::new(connection)
         .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(limits::MESSAGE_BYTES_MAX)
 }
 
 /// The cluster service over a connection.
-pub(crate) fn cluster(channel: Channel) -> ClusterClient<Channel> {
-    ClusterClient::new(channel)
+pub(crate) fn cluster(connection: Connection) -> Cluster {
+    ClusterClient::new(connection)
 }
 
 /// An error and its sources in one line. tonic's own text says no more than "transport error".

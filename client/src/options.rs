@@ -1,12 +1,12 @@
 //! How connections to nodes are made.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// How connections to nodes are made and kept.
 ///
 /// ```
 /// use larder_client::Options;
-/// use std::time::Duration;
+/// use std::{fmt, time::Duration};
 ///
 /// let options = Options {
 ///     connect_timeout: Duration::from_millis(500),
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// };
 /// assert_eq!(options.pipes_per_node, 1);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// An attempt to connect fails after this long.
     pub connect_timeout: Duration,
@@ -26,6 +26,8 @@ pub struct Options {
     ///
     /// One pipe fills a core; more help only if the client has several to spare.
     pub pipes_per_node: usize,
+    /// What the cluster's nodes ask for; empty if they ask for nothing. Sent as `authorization: Bearer <password>`.
+    pub password: String,
 }
 
 impl Default for Options {
@@ -35,6 +37,19 @@ impl Default for Options {
             keep_alive_interval: Duration::from_secs(2),
             keep_alive_timeout: Duration::from_secs(2),
             pipes_per_node: 1,
+            password: String::new(),
         }
+    }
+}
+
+/// Hides the password.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("keep_alive_interval", &self.keep_alive_interval)
+            .field("keep_alive_timeout", &self.keep_alive_timeout)
+            .field("pipes_per_node", &self.pipes_per_node)
+            .finish_non_exhaustive()
     }
 }

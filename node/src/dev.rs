@@ -101,7 +101,7 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
     let stop =
         process::stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let allowed = parse_bytes(&settings.memory).map_err(|error| format!("--memory: {error}"))?;
-    let share = share(allowed, settings.shards.into())?;
+    let share = share(&settings.memory, allowed, settings.shards.into())?;
     let address = SocketAddr::new(settings.resp.bind, settings.port);
     let refused = |error: larder_proxy::BindError| error.to_string();
     Listener::check_protected(
@@ -143,12 +143,12 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
 }
 
 /// Bytes for each engine.
-fn share(allowed: usize, shards: usize) -> Result<usize, String> {
+fn share(given: &str, allowed: usize, shards: usize) -> Result<usize, String> {
     let least = memory::BASE_BYTES + shards * memory::ENGINE_BYTES_MIN;
     if allowed < least {
         let megabytes = least.div_ceil(1024 * 1024);
         return Err(format!(
-            "--memory is too little for {shards} shards: at least {megabytes}mb will do"
+            "--memory {given} is too little for {shards} shards: at least {megabytes}mb will do"
         ));
     }
     Ok((allowed - memory::BASE_BYTES) / shards)
@@ -193,7 +193,11 @@ async fn assemble(
     let topology = found(&settings, &identities, &sockets)
         .map_err(|error| format!("cannot found the cluster: {error}"))?;
     let (changes, topology) = watch::channel(Arc::new(topology));
-    let cluster = Cluster::with_topology(topology.clone(), Options::default());
+    let options = Options {
+        password: settings.resp.requirepass.clone(),
+        ..Options::default()
+    };
+    let cluster = Cluster::with_topology(topology.clone(), options);
     let timeout = Duration::from_millis(settings.forward_timeout_ms);
     let front = |address, backend| {
         Front::new(

@@ -87,6 +87,11 @@ impl Batch {
         self.holes.is_empty()
     }
 
+    /// Commands that are waiting for replies.
+    pub(crate) fn commands(&self) -> usize {
+        self.holes.len()
+    }
+
     /// Bytes of commands waiting to be sent.
     pub(crate) fn len(&self) -> usize {
         self.groups.iter().map(|group| group.len()).sum()

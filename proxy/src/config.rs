@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use larder_proto::limits;
+use larder_proto::{limits, resp::integer};
 use thiserror::Error;
 
 use crate::{front::Front, password::Password};
@@ -140,10 +140,10 @@ pub(crate) static PARAMETERS: &[Parameter] = &[
         name: "timeout",
         get: |front| front.limits.idle_seconds.load(Relaxed).to_string(),
         set: |front, value| {
-            front
-                .limits
-                .idle_seconds
-                .store(number(value, 0, 100 * 365 * 86_400)? as u64, Relaxed);
+            front.limits.idle_seconds.store(
+                number(value, 0, i32::MAX.unsigned_abs() as usize)? as u64,
+                Relaxed,
+            );
             Ok(())
         },
     },
@@ -168,15 +168,16 @@ impl Front {
 }
 
 fn number(value: &str, least: usize, most: usize) -> Result<usize, ConfigError> {
-    let number = value
-        .parse()
-        .ok()
-        .filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| {
-        ConfigError::Value(format!(
-            "argument must be between {least} and {most} inclusive"
-        ))
-    })
+    let number = integer(value.as_bytes())
+        .ok_or_else(|| ConfigError::Value("argument couldn't be parsed into an integer".into()))?;
+    let number = usize::try_from(number).ok();
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| {
+            ConfigError::Value(format!(
+                "argument must be between {least} and {most} inclusive"
+            ))
+        })
 }
 
 fn bytes_between(value: &str, least: usize, most: usize) -> Result<usize, ConfigError> {

@@ -30,6 +30,7 @@ mod session;
 pub mod settings;
 mod slowlog;
 mod stats;
+mod window;
 mod workers;
 
 pub use backend::{Backend, NoBackend};

@@ -19,8 +19,7 @@ struct Settings {
         env = "LARDER_SEEDS",
         value_name = "HOST:PORT,...",
         required = true,
-        value_delimiter = ','
-    )]
+        value_delimiter = ',', value_parser = seed)]
     seeds: Vec<String>,
 
     /// Port to listen on; 0: any free one
@@ -49,6 +48,17 @@ struct Settings {
     config: Option<PathBuf>,
 }
 
+/// A seed is `host:port`, as in what `larder-node` prints.
+fn seed(text: &str) -> Result<String, String> {
+    let address = text.strip_prefix("larder://").unwrap_or(text);
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("must be host:port, such as 127.0.0.1:16380".into()),
+    }
+}
+
 fn main() -> ExitCode {
     process::main("larder-proxy", run)
 }
@@ -68,9 +78,13 @@ async fn run(settings: Settings) -> Result<(), String> {
 
     let workers = Workers::start(settings.resp.threads.into())
         .map_err(|error| format!("cannot start threads: {error}"))?;
+    let options = Options {
+        password: settings.resp.requirepass.clone(),
+        ..Options::default()
+    };
     let connecting = workers
         .first()
-        .spawn(Cluster::connect(settings.seeds, Options::default()));
+        .spawn(Cluster::connect(settings.seeds, options));
     let cluster = connecting
         .await
         .map_err(|error| error.to_string())?

@@ -62,12 +62,18 @@ pub(crate) fn merge(how: How, pieces: Vec<(Bytes, Vec<usize>)>, out: &mut Output
         return out.raw(error);
     }
     let written = match how {
-        How::Merge(Merge::Ok) => Some(out.ok()),
-        How::Merge(Merge::Sum) => sum(&pieces).map(|sum| out.integer(sum)),
-        How::Merge(Merge::Array) => array(pieces, out),
-        How::Pick => Some(pick(pieces, out)),
+        How::Merge(Merge::Ok) => {
+            out.ok();
+            true
+        }
+        How::Merge(Merge::Sum) => sum(&pieces).map(|sum| out.integer(sum)).is_some(),
+        How::Merge(Merge::Array) => array(pieces, out).is_some(),
+        How::Pick => {
+            pick(pieces, out);
+            true
+        }
     };
-    if written.is_none() {
+    if !written {
         out.error("ERR a shard answered with an unexpected kind of reply");
     }
 }

@@ -8,9 +8,9 @@ use std::{
 
 use larder_proto::{
     Slot,
-    command::{Command, Flags, Route},
+    command::{Command, Flags, Id, Route},
     limits::BATCH_BYTES,
-    resp::{Args, Limits, Output, Protocol},
+    resp::{Args, Limits, Output, Protocol, integer},
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     merge,
     registry::{Client, Registered},
     stats::Stats,
+    window::Window,
 };
 
 /// Which replies a client wants (`CLIENT REPLY`).
@@ -66,6 +67,7 @@ pub(crate) struct Session {
     /// The log position that must be acknowledged before `out` may leave.
     position: u64,
     now_ms: u64,
+    window: Window,
     /// Commands since the counters were last brought up to date.
     commands: usize,
     errors: usize,
@@ -85,6 +87,7 @@ impl Session {
             replying: Replying::On,
             position: 0,
             now_ms: now_ms(),
+            window: Window::default(),
             commands: 0,
             errors: 0,
         }
@@ -128,7 +131,9 @@ impl Session {
                 Flow::Close => return Flow::Close,
                 Flow::Continue => input.advance(length),
             }
-            if self.out.len() + self.batch.len() >= BATCH_BYTES {
+            if self.out.len() + self.batch.len() >= BATCH_BYTES
+                || self.window.is_full(self.batch.commands())
+            {
                 return if self.is_overfull() {
                     Flow::Close
                 } else {
@@ -146,12 +151,14 @@ impl Session {
         if !self.batch.is_empty() {
             let front = Arc::clone(&self.front);
             let view = front.view.load_full();
+            let commands = self.batch.commands();
             self.woven.set_protocol(self.out.protocol());
             self.batch
                 .settle(&front, &view, &self.out, &mut self.woven)
                 .await;
             mem::swap(&mut self.out, &mut self.woven);
             self.woven.clear();
+            self.window.learn(commands, self.out.len());
         }
         if self.front.backend.acknowledged() < self.position {
             self.front.backend.acknowledge(self.position).await;
@@ -253,7 +260,7 @@ impl Session {
             },
             Route::SlotNumber => match slot_number(args) {
                 Some(slot) => self.at_slot(view, command, args, raw, slot),
-                None => self.fail("ERR Invalid slot"),
+                None => self.fail(invalid_slot(command, args)),
             },
             Route::Split(merge) => self.split(view, command, args, raw, merge),
             Route::Every(_) | Route::Random => self.every(view, command, args),
@@ -379,5 +386,16 @@ impl Session {
     pub(crate) fn set_protocol(&mut self, protocol: Protocol) {
         self.out.set_protocol(protocol);
         self.client().protocol.store(protocol.version(), Relaxed);
+    }
+}
+
+/// What Redis says of a slot that is none.
+fn invalid_slot(command: &Command, args: Args<'_>) -> &'static str {
+    if args.iter().skip(2).any(|number| integer(number).is_none()) {
+        "ERR value is not an integer or out of range"
+    } else if command.id == Id::ClusterGetKeysInSlot {
+        "ERR Invalid slot or number of keys"
+    } else {
+        "ERR Invalid slot"
     }
 }

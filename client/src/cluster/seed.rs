@@ -107,10 +107,8 @@ async fn insist(seed: &str, options: &Options, deadline: Instant) -> Result<Topo
 }
 
 async fn topology(seed: &str, options: &Options) -> Result<Topology, String> {
-    let endpoint = dial::endpoint(seed, options).map_err(|error| dial::describe(&error))?;
-    let channel = endpoint.connect().await;
-    let channel = channel.map_err(|error| dial::describe(&error))?;
-    let response = dial::cluster(channel).watch(WatchRequest {}).await;
+    let connection = dial::connect(seed, options).await?;
+    let response = dial::cluster(connection).watch(WatchRequest {}).await;
     let mut topologies = response
         .map_err(|status| dial::describe(&status))?
         .into_inner();

@@ -68,15 +68,10 @@ impl Driver {
     }
 
     async fn connect(&self) -> Result<Streaming<Replies>, String> {
-        let endpoint =
-            dial::endpoint(&self.address, &self.options).map_err(|error| dial::describe(&error))?;
         let stream = async {
-            let channel = endpoint
-                .connect()
-                .await
-                .map_err(|error| dial::describe(&error))?;
+            let connection = dial::connect(&self.address, &self.options).await?;
             let outgoing = Outgoing::new(Arc::clone(&self.shared), self.shared.begin());
-            let response = dial::data(channel).pipe(outgoing).await;
+            let response = dial::data(connection).pipe(outgoing).await;
             response.map_err(|status| dial::describe(&status))
         };
         match timeout(self.options.connect_timeout, stream).await {

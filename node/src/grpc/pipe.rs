@@ -27,8 +27,9 @@ pub(super) struct Pipe {
     node: Arc<Node>,
     batches: Streaming<Batch>,
     decoder: Decoder,
-    /// What is left of the batch that is being executed.
+    /// What is left of the batch that is being executed, in bytes and in commands.
     rest: Bytes,
+    remaining: u32,
     out: Output,
     /// Replies that the log has yet to acknowledge.
     gated: Option<(Replies, Acknowledged)>,
@@ -43,44 +44,68 @@ impl Pipe {
             batches,
             decoder: Decoder::new(),
             rest: Bytes::new(),
+            remaining: 0,
             out: Output::default(),
             gated: None,
         }
     }
 
-    /// Executes commands until the replies are enough for a message, or there are no more commands.
+    /// Takes a batch up.
+    fn begin(&mut self, batch: Batch) -> Result<(), Status> {
+        let protocol = Protocol::from_version(i64::from(batch.protocol))
+            .ok_or_else(|| Status::invalid_argument("the protocol of a batch must be 2 or 3"))?;
+        self.out.set_protocol(protocol);
+        self.rest = batch.commands;
+        self.remaining = batch.count;
+        Ok(())
+    }
+
+    /// Whether the batch is executed. Its count and its bytes must end together.
+    fn is_done(&self) -> bool {
+        self.rest.is_empty() && self.remaining == 0
+    }
+
+    /// Executes commands until the replies are enough for a message, or there are no more commands. What comes before
+    /// a malformed command is answered before the stream fails.
     fn execute(&mut self) -> Result<(Replies, Position), Status> {
         let view = self.node.view();
         let (now, mut count, mut position) = (now_ms(), 0, Position::default());
-        while !self.rest.is_empty() && self.out.len() < BATCH_BYTES {
-            let length = match self.decoder.decode(&self.rest, Limits::default()) {
-                Ok(Decoded::Complete(length)) => length,
-                Ok(Decoded::Incomplete(_)) => {
-                    return Err(Status::invalid_argument(
-                        "a command of the batch is cut short",
-                    ));
-                }
-                Err(error) => {
-                    return Err(Status::invalid_argument(format!(
-                        "a command of the batch is malformed: {error}"
-                    )));
-                }
+        while !self.is_done() && self.out.len() < BATCH_BYTES {
+            let length = match self.command_length() {
+                Ok(length) => length,
+                Err(_) if count > 0 => break,
+                Err(status) => return Err(status),
             };
             let args = self.decoder.args(&self.rest);
             position = position.max(one(&self.node, &view, args, now, &mut self.out));
             self.rest.advance(length);
+            self.remaining -= 1;
             count += 1;
         }
-        let term = view
-            .local
-            .map_or(0, |shard| view.topology.shards[shard].term);
+        let shards = &view.topology.shards;
         let replies = Replies {
             epoch: view.topology.epoch,
-            term,
+            term: view.local.map_or(0, |shard| shards[shard].term),
             count,
             replies: self.out.take(),
         };
         Ok((replies, position))
+    }
+
+    /// The length of the next command, which must be there, complete and a RESP array.
+    fn command_length(&mut self) -> Result<usize, Status> {
+        let malformed = |why: String| Status::invalid_argument(format!("malformed batch: {why}"));
+        if self.remaining == 0 {
+            return Err(malformed("it has more commands than its count".into()));
+        }
+        match self.decoder.decode(&self.rest, Limits::default()) {
+            Ok(Decoded::Complete(length)) if !self.decoder.is_inline() => Ok(length),
+            Ok(Decoded::Complete(_)) => Err(malformed("a command is no RESP array".into())),
+            Ok(Decoded::Incomplete(_)) => {
+                Err(malformed("it ends before its last command does".into()))
+            }
+            Err(error) => Err(malformed(error.to_string())),
+        }
     }
 }
 
@@ -94,15 +119,14 @@ impl Stream for Pipe {
                 ready!(acknowledged.as_mut().poll(context));
                 return Poll::Ready(pipe.gated.take().map(|(replies, _)| Ok(replies)));
             }
-            if pipe.rest.is_empty() {
+            if pipe.is_done() {
                 match ready!(Pin::new(&mut pipe.batches).poll_next(context)) {
                     None => return Poll::Ready(None),
                     Some(Err(status)) => return Poll::Ready(Some(Err(status))),
                     Some(Ok(batch)) => {
-                        let protocol =
-                            Protocol::from_version(i64::from(batch.protocol)).unwrap_or_default();
-                        pipe.out.set_protocol(protocol);
-                        pipe.rest = batch.commands;
+                        if let Err(status) = pipe.begin(batch) {
+                            return Poll::Ready(Some(Err(status)));
+                        }
                     }
                 }
                 continue;

@@ -134,10 +134,12 @@ impl Decoder {
         let Some((count, after)) = header(buffer, 1, ProtocolError::MultibulkLine)? else {
             return Ok(None);
         };
-        let count = count.filter(|&count| count <= limits::ARGUMENTS_MAX as i64);
         let count = count.ok_or(ProtocolError::MultibulkLength)?;
         // A count of zero or less is an empty command.
         self.remaining = usize::try_from(count).unwrap_or(0);
+        if self.remaining > limits::ARGUMENTS_MAX {
+            return Err(ProtocolError::MultibulkLength);
+        }
         if !limits.authenticated && self.remaining > limits::UNAUTHENTICATED_ARGUMENTS_MAX {
             return Err(ProtocolError::UnauthenticatedMultibulkLength);
         }

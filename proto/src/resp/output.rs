@@ -62,6 +62,9 @@ pub struct Mark {
 /// Shared pieces shorter than this are cheaper to copy than to splice.
 const SPLICE_BYTES_MIN: usize = 4096;
 
+/// What an output without content keeps of its memory, in bytes: most sessions are idle.
+const IDLE_BYTES_MAX: usize = 32 * 1024;
+
 impl Output {
     /// An empty output for a session of this protocol.
     pub fn new(protocol: Protocol) -> Output {
@@ -94,7 +97,7 @@ impl Output {
     /// Forgets everything, and gives memory back if it was much.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(crate::limits::BATCH_BYTES);
+        self.bytes.shrink_to(IDLE_BYTES_MAX);
         self.splices.clear();
         self.spliced = 0;
     }

@@ -1,8 +1,6 @@
 //! AUTH.
 
-use larder_proto::command::Refusal;
-
-use super::{Answer, Call, Flow};
+use super::{Answer, Call, Flow, SYNTAX};
 use crate::session::Session;
 
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. \
@@ -14,7 +12,7 @@ pub(super) fn auth(call: &mut Call<'_>) -> Answer {
         2 if call.session.front.password.read().is_none() => Err(NO_PASSWORD.into()),
         2 => authenticate(call.session, b"default", &call.args[1]),
         3 => authenticate(call.session, &call.args[1], &call.args[2]),
-        _ => Err(Refusal::Arity(call.command).message(call.args)),
+        _ => Err(SYNTAX.into()),
     }?;
     call.session.out.ok();
     Ok(Flow::Continue)

@@ -102,8 +102,8 @@ impl Filter {
     }
 
     fn matches(&self, client: &Client, own: u64) -> bool {
-        !self.nobody
-            && !(self.skip_me && client.id == own)
+        let spared = self.nobody || (self.skip_me && client.id == own);
+        !spared
             && self.id.is_none_or(|id| id == client.id)
             && self
                 .address

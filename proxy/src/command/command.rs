@@ -38,7 +38,7 @@ pub(super) fn info(call: &mut Call<'_>) -> Answer {
     for name in names.iter() {
         match Command::named(name) {
             Some(command) => describe(command, &mut call.session.out),
-            None => call.session.out.null_array(),
+            None => call.session.out.null(),
         }
     }
     Ok(Flow::Continue)
@@ -81,7 +81,7 @@ pub(super) fn list(call: &mut Call<'_>) -> Answer {
         .map(|command| command.name)
         .filter(wanted)
         .collect();
-    call.session.out.set(names.len());
+    call.session.out.array(names.len());
     names
         .into_iter()
         .for_each(|name| call.session.out.bulk(name.as_bytes()));

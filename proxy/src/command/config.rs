@@ -2,7 +2,7 @@
 
 use larder_proto::glob;
 
-use super::{Answer, Call, Flow};
+use super::{Answer, Call, Flow, SYNTAX};
 
 pub(super) fn get(call: &mut Call<'_>) -> Answer {
     let patterns: Vec<Vec<u8>> = call
@@ -34,7 +34,7 @@ pub(super) fn get(call: &mut Call<'_>) -> Answer {
 /// Sets all parameters, or none.
 pub(super) fn set(call: &mut Call<'_>) -> Answer {
     if !call.args.len().is_multiple_of(2) {
-        return Err("ERR wrong number of arguments for 'config|set' command".into());
+        return Err(SYNTAX.into());
     }
     let pairs: Vec<(String, String)> = (2..call.args.len())
         .step_by(2)

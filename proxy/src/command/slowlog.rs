@@ -1,8 +1,8 @@
 //! SLOWLOG.
 
-use larder_proto::{command::Refusal, resp::integer};
+use larder_proto::resp::integer;
 
-use super::{Answer, Call, Flow, NOT_AN_INTEGER};
+use super::{Answer, Call, Flow};
 
 /// Entries that SLOWLOG GET returns unless asked for another number.
 const ENTRIES: usize = 10;
@@ -10,12 +10,18 @@ const ENTRIES: usize = 10;
 pub(super) fn get(call: &mut Call<'_>) -> Answer {
     let count = match call.args.len() {
         2 => ENTRIES,
-        3 => match integer(&call.args[2]).ok_or(NOT_AN_INTEGER)? {
-            -1 => usize::MAX,
-            count => usize::try_from(count)
-                .map_err(|_| "ERR count should be greater than or equal to -1")?,
+        3 => match integer(&call.args[2]) {
+            Some(-1) => usize::MAX,
+            count => count
+                .and_then(|count| usize::try_from(count).ok())
+                .ok_or("ERR count should be greater than or equal to -1")?,
         },
-        _ => return Err(Refusal::Arity(call.command).message(call.args)),
+        _ => {
+            return Err(
+                "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP."
+                    .into(),
+            );
+        }
     };
     let entries = call.session.front.slowlog.newest(count);
     let out = &mut call.session.out;
