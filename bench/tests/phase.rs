@@ -1,5 +1,7 @@
 //! Whole phases over real sockets, against a server that fits a page.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 use std::{
     sync::{
         Arc,

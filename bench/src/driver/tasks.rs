@@ -1,7 +1,5 @@
 //! Lanes that are tasks: each awaits the answer to one operation, and a client library makes what it can of many.
 
-use std::fmt::Display;
-
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -30,18 +28,6 @@ pub(crate) struct Failure {
     /// What operations that failed alike have in common.
     pub(crate) kind: String,
     pub(crate) message: String,
-}
-
-impl Failure {
-    /// A failure whose kind is the first word of what it says.
-    pub(crate) fn new(error: impl Display) -> Failure {
-        let message = error.to_string();
-        let kind = message.split([' ', ':']).next().unwrap_or_default();
-        Failure {
-            kind: kind.to_owned(),
-            message,
-        }
-    }
 }
 
 /// Sends what the lane hands out, one operation at a time.
