@@ -31,7 +31,16 @@ pub(crate) const RECONNECT_FIRST: Duration = Duration::from_millis(10);
 pub(crate) const RECONNECT_MAX: Duration = Duration::from_millis(500);
 
 /// Nobody asks for the topology again sooner than this after the last time.
-pub(crate) const REFRESH_PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const REFRESH_PAUSE: Duration = Duration::from_millis(50);
+
+/// Pause before a command is sent again for the first time, at most.
+pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(2);
+
+/// The bound of that pause doubles up to this.
+pub(crate) const RETRY_MAX: Duration = Duration::from_millis(100);
+
+/// A command that was sent to the wrong node waits at least this long for a new topology.
+pub(crate) const MOVED_PAUSE_MIN: Duration = Duration::from_millis(20);
 
 const _: () = assert!(ALONE_BYTES_MIN <= larder_proto::limits::BATCH_BYTES);
 const _: () = assert!(QUEUED_BYTES_MAX >= larder_proto::limits::BATCH_BYTES);

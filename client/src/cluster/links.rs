@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwapOption;
 use larder_proto::topology::{Node, Topology};
 use parking_lot::Mutex;
-use tonic::transport::Channel;
 
 use crate::{dial, options::Options, pipe::Pipe};
 
@@ -24,7 +23,8 @@ struct Link {
     pipes: Box<[ArcSwapOption<Pipe>]>,
     /// Held while a pipe is opened, so that there is only one.
     opening: Mutex<()>,
-    channel: OnceLock<Channel>,
+    /// For unary calls. Opened when first needed.
+    data: OnceLock<dial::Data>,
 }
 
 impl Links {
@@ -86,17 +86,14 @@ impl Links {
         pipe
     }
 
-    pub(super) fn channel(
-        &self,
-        node: usize,
-        options: &Options,
-    ) -> Result<Channel, tonic::transport::Error> {
+    /// For unary calls to a node.
+    pub(super) fn data(&self, node: usize, options: &Options) -> Result<dial::Data, String> {
         let link = &self.nodes[node];
-        if let Some(channel) = link.channel.get() {
-            return Ok(channel.clone());
+        if let Some(data) = link.data.get() {
+            return Ok(data.clone());
         }
-        let channel = dial::endpoint(&link.node.grpc, options)?.connect_lazy();
-        Ok(link.channel.get_or_init(|| channel).clone())
+        let data = dial::data(dial::connect_lazy(&link.node.grpc, options)?);
+        Ok(link.data.get_or_init(|| data).clone())
     }
 
     /// Tells the pipes that are carried over the epoch and the terms of this topology.
@@ -127,7 +124,7 @@ impl Link {
             node: node.clone(),
             pipes: (0..pipes).map(|_| ArcSwapOption::empty()).collect(),
             opening: Mutex::new(()),
-            channel: OnceLock::new(),
+            data: OnceLock::new(),
         }
     }
 

@@ -12,9 +12,8 @@ use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
 };
-use tonic::transport::Channel;
 
-use crate::{options::Options, pipe::Pipe};
+use crate::{dial, options::Options, pipe::Pipe};
 use links::Links;
 use watcher::Watcher;
 
@@ -165,11 +164,11 @@ impl Cluster {
         }
     }
 
-    /// A connection for unary calls to the node that serves a slot.
-    pub(crate) fn channel_for(&self, slot: Slot) -> Result<Channel, tonic::transport::Error> {
+    /// For unary calls to the node that serves a slot.
+    pub(crate) fn data_for(&self, slot: Slot) -> Result<dial::Data, String> {
         let links = self.shared.links.load();
         let node = links.topology().shards[links.topology().owner(slot)].primary;
-        links.channel(node, &self.shared.options)
+        links.data(node, &self.shared.options)
     }
 }
 

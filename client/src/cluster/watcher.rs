@@ -8,7 +8,7 @@ use larder_proto::{
 };
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tonic::Streaming;
 
@@ -26,6 +26,8 @@ pub(super) struct Watcher {
     /// Addresses not yet tried in this round; the last is next.
     candidates: Vec<String>,
     backoff: Backoff,
+    /// When somebody's doubt was last heeded.
+    doubted: Instant,
 }
 
 impl Watcher {
@@ -35,6 +37,7 @@ impl Watcher {
             seeds,
             candidates: Vec::new(),
             backoff: Backoff::new(RECONNECT_FIRST, RECONNECT_MAX),
+            doubted: Instant::now(),
         }
     }
 
@@ -43,7 +46,10 @@ impl Watcher {
             let address = self.candidate();
             match self.watch(&address).await {
                 Ok(topologies) => match self.learn(topologies).await {
-                    Ok(()) => sleep(REFRESH_PAUSE).await,
+                    Ok(()) => {
+                        sleep_until(self.doubted + REFRESH_PAUSE).await;
+                        self.doubted = Instant::now();
+                    }
                     Err(failure) => self.retry(&address, &failure).await,
                 },
                 Err(failure) => self.retry(&address, &failure).await,
@@ -73,13 +79,9 @@ impl Watcher {
 
     async fn watch(&self, address: &str) -> Result<Streaming<schema::Topology>, String> {
         let options = &self.shared.options;
-        let endpoint = dial::endpoint(address, options).map_err(|error| dial::describe(&error))?;
         let stream = async {
-            let channel = endpoint
-                .connect()
-                .await
-                .map_err(|error| dial::describe(&error))?;
-            let response = dial::cluster(channel).watch(WatchRequest {}).await;
+            let connection = dial::connect(address, options).await?;
+            let response = dial::cluster(connection).watch(WatchRequest {}).await;
             response.map_err(|status| dial::describe(&status))
         };
         match timeout(options.connect_timeout, stream).await {

@@ -1,0 +1,267 @@
+//! The client itself: how it is made, and how a command finds its way.
+
+use std::{sync::Arc, time::Duration};
+
+use larder_proto::{
+    command::{Command, Merge, Route},
+    resp::Reply,
+};
+
+use crate::{
+    argument::{Argument, ToArgument},
+    budget::Budget,
+    call::Call,
+    cluster::Cluster,
+    error::{Error, ErrorKind},
+    from_reply::FromReply,
+    options::Options,
+    pipeline::Pipeline,
+    request::Request,
+    split::Split,
+};
+
+/// A client of a Larder cluster. Cheap to clone; clones share connections, and any number of tasks may use one.
+///
+/// See the [crate's documentation](crate) for what calls promise.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) cluster: Cluster,
+    /// How long a call may take, retries included.
+    pub(crate) timeout: Duration,
+    pub(crate) budget: Budget,
+}
+
+/// Settings of a [`Client`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), larder_client::Error> {
+/// use std::time::Duration;
+/// use larder_client::Client;
+///
+/// let client = Client::builder()
+///     .timeout(Duration::from_millis(200))
+///     .retry_budget(0.05, 100)
+///     .connect(["127.0.0.1:16380"])
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientBuilder {
+    timeout: Duration,
+    retry_ratio: f64,
+    retry_reserve: u32,
+    options: Options,
+}
+
+/// How many retries a second there may be, however few calls there are.
+const RETRIES_PER_SECOND: u32 = 10;
+
+impl Default for ClientBuilder {
+    fn default() -> ClientBuilder {
+        ClientBuilder {
+            timeout: Duration::from_secs(1),
+            retry_ratio: 0.1,
+            retry_reserve: 1000,
+            options: Options::default(),
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// How long a call may take, retries included. Default: 1 second.
+    pub fn timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How many retries there may be: `ratio` for each call, `reserve` at once after a quiet time, and in any case ten
+    /// a second. Default: 0.1 and 1000. A call that may not be retried fails as [`ErrorKind::Exhausted`].
+    pub fn retry_budget(mut self, ratio: f64, reserve: u32) -> ClientBuilder {
+        (self.retry_ratio, self.retry_reserve) = (ratio, reserve);
+        self
+    }
+
+    /// How long the first connection may take, and every attempt to connect later on. Default: 1 second.
+    pub fn connect_timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// Connections to each node. Default: 1. See [`Options::pipes_per_node`].
+    pub fn connections_per_node(mut self, connections: usize) -> ClientBuilder {
+        self.options.pipes_per_node = connections;
+        self
+    }
+
+    /// The cluster's password. Default: none.
+    pub fn password(mut self, password: impl Into<String>) -> ClientBuilder {
+        self.options.password = password.into();
+        self
+    }
+
+    /// How connections are made and kept, in full.
+    pub fn options(mut self, options: Options) -> ClientBuilder {
+        self.options = options;
+        self
+    }
+
+    /// Connects: the first seed that answers tells about the cluster.
+    pub async fn connect<S: AsRef<str>>(
+        self,
+        seeds: impl IntoIterator<Item = S>,
+    ) -> Result<Client, Error> {
+        let cluster = Cluster::connect(seeds, self.options.clone())
+            .await
+            .map_err(|error| Error::new(ErrorKind::Connect, error.to_string()).source(error))?;
+        Ok(self.over(cluster))
+    }
+
+    /// A client of a cluster that is already known.
+    pub fn over(self, cluster: Cluster) -> Client {
+        Client {
+            inner: Arc::new(Inner {
+                cluster,
+                timeout: self.timeout,
+                budget: Budget::new(self.retry_ratio, self.retry_reserve, RETRIES_PER_SECOND),
+            }),
+        }
+    }
+}
+
+impl Client {
+    /// Connects with the default settings. A seed is the gRPC address of any node: `host:port`, or
+    /// `larder://host:port`.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), larder_client::Error> {
+    /// let client = larder_client::Client::connect(["10.0.0.1:16380", "10.0.0.2:16380"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect<S: AsRef<str>>(
+        seeds: impl IntoIterator<Item = S>,
+    ) -> Result<Client, Error> {
+        Client::builder().connect(seeds).await
+    }
+
+    /// Settings to connect with.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// The cluster as this client sees it.
+    pub fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
+    }
+
+    /// Sends any command of Larder's that reads or writes keys; the command table says where it goes. Commands about a
+    /// RESP session (`CLIENT`, `HELLO`, ...) have no meaning here; to scan, see [`Client::scan`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: larder_client::Client) -> Result<(), larder_client::Error> {
+    /// use larder_client::ToArgument;
+    ///
+    /// let common: String = client.command(&["LCS", "{x}a", "{x}b"]).await?;
+    /// let mixed: [&dyn ToArgument; 3] = [&"SETRANGE", &"a", &5];
+    /// let refused = client.command::<i64>(&mixed).await.unwrap_err();
+    /// assert_eq!(refused.to_string(), "setrange: wrong number of arguments: 3");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn command<T: FromReply>(&self, args: &[impl ToArgument]) -> Result<T, Error> {
+        let args: Vec<Argument<'_>> = args.iter().map(ToArgument::to_argument).collect();
+        self.run(&args).await
+    }
+
+    /// Collects commands to send together. See [`Pipeline`].
+    pub fn pipeline(&self) -> Pipeline {
+        Pipeline::new(self.clone())
+    }
+
+    /// Sends a command and reads its reply.
+    pub(crate) async fn run<T: FromReply>(&self, args: &[Argument<'_>]) -> Result<T, Error> {
+        let request = Request::new(args)?;
+        let reply = match request.command.route {
+            Route::Slot | Route::SlotNumber => self.run_in_slot(request).await?,
+            Route::Split(merge) => self.run_by_key(request, merge).await?,
+            Route::Every(merge) => {
+                let topology = self.inner.cluster.topology();
+                let split = Split::everywhere(request, merge, &topology);
+                self.run_split(request.command, split).await?
+            }
+            Route::Random => Box::pin(self.run_random(args)).await?,
+            Route::Scan | Route::Session => {
+                let message = "this client cannot send it as a command";
+                return Err(
+                    Error::new(ErrorKind::Invalid, message).context(request.command.name, None)
+                );
+            }
+        };
+        decode(request, reply)
+    }
+
+    async fn run_in_slot(&self, request: Request<'_>) -> Result<Reply, Error> {
+        match request.slot()? {
+            Some(slot) => {
+                let call = Call::new(&self.inner, Some(request.command), Some(slot));
+                call.run(request, slot).await
+            }
+            None => {
+                Err(Error::new(ErrorKind::Invalid, "no key").context(request.command.name, None))
+            }
+        }
+    }
+
+    async fn run_by_key(&self, request: Request<'_>, merge: Merge) -> Result<Reply, Error> {
+        let split = Split::by_key(request, merge);
+        self.run_split(request.command, split).await
+    }
+
+    pub(crate) async fn run_split(
+        &self,
+        command: &'static Command,
+        mut split: Split<'_>,
+    ) -> Result<Reply, Error> {
+        let mut call = Call::new(&self.inner, Some(command), None);
+        let parts = split.parts();
+        call.run_all(&mut split, parts).await?;
+        Ok(split.merged())
+    }
+
+    /// Asks shards in random order until one has an answer.
+    async fn run_random(&self, args: &[Argument<'_>]) -> Result<Reply, Error> {
+        let request = Request::new(args)?;
+        let topology = self.inner.cluster.topology();
+        let shards = topology.shards.len();
+        let first = rand::random_range(0..shards.max(1));
+        for shard in (0..shards).map(|index| (first + index) % shards) {
+            let split = Split::in_shard(request, &topology.shards[shard].name);
+            let reply = self.run_split(request.command, split).await?;
+            if reply != Reply::Null {
+                return Ok(reply);
+            }
+        }
+        Ok(Reply::Null)
+    }
+}
+
+/// Reads a reply as what the caller asked for.
+pub(crate) fn decode<T: FromReply>(request: Request<'_>, reply: Reply) -> Result<T, Error> {
+    let decoded = match reply {
+        Reply::Error(text) => Err(Error::server(&text)),
+        reply => T::from_reply(reply)
+            .map_err(|error| Error::new(ErrorKind::Decode, error.to_string()).source(error)),
+    };
+    decoded.map_err(|error| {
+        let unread = *error.kind() == ErrorKind::Decode && !Request::is_repeatable(request.command);
+        let applied = unread || error.may_have_been_applied();
+        let slot = request.slot().ok().flatten();
+        error.applied(applied).context(request.command.name, slot)
+    })
+}

@@ -1,0 +1,18 @@
+//! The typed calls, by what they are about.
+
+mod counters;
+mod keys;
+mod many;
+mod server;
+mod strings;
+mod versions;
+
+pub use keys::Ttl;
+pub use versions::{Swap, Version, Versioned};
+
+use crate::argument::Argument;
+
+/// A fixed word of a command.
+fn word(word: &'static str) -> Argument<'static> {
+    Argument::borrowed(word.as_bytes())
+}
