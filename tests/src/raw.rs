@@ -163,6 +163,32 @@ impl Connection {
         }
     }
 
+    /// Reads exactly these bytes, or panics.
+    #[track_caller]
+    pub fn expect(&mut self, bytes: &[u8]) {
+        while self.buffer.len() - self.taken < bytes.len() {
+            assert!(
+                self.fill(),
+                "closed in place of a reply; before that: {:?}",
+                self.rest()
+            );
+        }
+        let found = &self.buffer[self.taken..self.taken + bytes.len()];
+        if let Some(place) = found
+            .iter()
+            .zip(bytes)
+            .position(|(one, other)| one != other)
+        {
+            let rest = &found[place..found.len().min(place + 200)];
+            panic!(
+                "other bytes than expected, from {place}: {}",
+                rest.escape_ascii()
+            );
+        }
+        self.buffer.drain(..self.taken + bytes.len());
+        self.taken = 0;
+    }
+
     /// Everything until the server closes.
     #[track_caller]
     pub fn read_to_close(&mut self) -> Vec<u8> {
