@@ -1,14 +1,11 @@
 //! The threads that send: each has its own runtime, its own connections and its share of the lanes.
 
 mod lane;
+mod larder;
 mod pipeline;
 #[cfg(feature = "peers")]
 mod redis_rs;
 mod resp;
-#[cfg_attr(
-    not(feature = "peers"),
-    expect(dead_code, reason = "only redis-rs has tasks so far")
-)]
 mod tasks;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
@@ -51,6 +48,7 @@ pub(crate) struct Thread {
 /// A thread's connections.
 enum Connections {
     Resp(Vec<TcpStream>),
+    Larder(larder_client::Client),
     #[cfg(feature = "peers")]
     RedisRs(redis::aio::MultiplexedConnection),
 }
@@ -115,7 +113,7 @@ impl Thread {
                 }
                 Ok(Connections::Resp(streams))
             }
-            Protocol::Larder => Err("larder:// is not there yet".to_owned()),
+            Protocol::Larder => larder::connect(target).await.map(Connections::Larder),
             #[cfg(feature = "peers")]
             Protocol::RedisRs => redis_rs::connect(target).await.map(Connections::RedisRs),
             #[cfg(not(feature = "peers"))]
@@ -139,6 +137,11 @@ impl Thread {
                 for ((number, lane, timer), stream) in lanes.zip(streams) {
                     let target = (number, self.load.target.clone());
                     set.spawn_local(resp::run(lane, target, self.load.depth, stream, timer));
+                }
+            }
+            Connections::Larder(client) => {
+                for (_, lane, timer) in lanes {
+                    set.spawn_local(tasks::run(lane, client.clone(), timer));
                 }
             }
             #[cfg(feature = "peers")]
