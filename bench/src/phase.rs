@@ -73,7 +73,11 @@ pub async fn run(
     let start = Instant::now();
     signal.send_replace(Signal::Start(start));
     let mut progress = Progress::new(title, load);
-    let mut ended = None;
+    // Lanes whose schedule ends with the time are done a little earlier than the time is up.
+    let mut ended = load
+        .length
+        .filter(|_| load.requests.is_none())
+        .map(|length| start + length);
     let mut recorder = tokio::select! {
         recorder = threads.join() => recorder,
         () = end(load, start, &budget, interrupt, &mut progress) => {
