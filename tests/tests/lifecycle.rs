@@ -54,7 +54,7 @@ fn a_wrong_flag_or_value_is_refused_in_one_line_that_names_it() {
         (&["--timeout", "soon"], "soon"),
         (&["--bind", "nowhere"], "nowhere"),
         (&["--bind", "0.0.0.0"], "0.0.0.0"),
-        (&["--requirepass", ""], "requirepass"),
+        (&["--bind", "0.0.0.0", "--requirepass", ""], "0.0.0.0"),
         (&["--config", "no-such-file.toml"], "no-such-file.toml"),
         (&["--no-such-flag"], "--no-such-flag"),
         (&["surprise"], "surprise"),
