@@ -35,7 +35,7 @@ async fn what_the_client_writes_is_what_resp_clients_read() {
         assert_eq!(read, index * 2);
     }
     let once = SetOptions::new().if_absent().ttl(Duration::from_secs(100));
-    assert!(client.set_with("fresh", "v", once.clone()).await.unwrap());
+    assert!(client.set_with("fresh", "v", once).await.unwrap());
     assert!(!client.set_with("fresh", "w", once).await.unwrap());
     let left = resp.ask("TTL fresh").integer();
     assert!((95..=100).contains(&left), "{left}");
