@@ -3,14 +3,22 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use larder_proto::schema::Replies;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
 use tonic::Streaming;
 
-use super::{incoming::deliver, outgoing::Outgoing, shared::Shared, waiter::Waiter};
+use super::{
+    incoming::{Delivery, Mismatch},
+    outgoing::Outgoing,
+    shared::Shared,
+    waiter::Waiter,
+};
 use crate::{
     backoff::Backoff,
     dial,
-    limits::{RECONNECT_FIRST, RECONNECT_MAX},
+    limits::{PORTION_GROUPS, RECONNECT_FIRST, RECONNECT_MAX},
     options::Options,
 };
 
@@ -102,13 +110,24 @@ impl Driver {
                 Err(status) => return dial::describe(&status),
             };
             self.backoff.reset();
-            self.shared.collect(&mut self.waiting);
-            let before = self.waiting.len();
-            let delivered = deliver(&mut self.waiting, message);
-            self.shared.ended(before - self.waiting.len());
-            if let Err(mismatch) = delivered {
+            if let Err(mismatch) = self.deliver(Delivery::new(message)).await {
                 return mismatch.to_string();
             }
+        }
+    }
+
+    /// Hands out a message's replies, in portions: those who got the first ones send their next commands while the
+    /// others get theirs. Otherwise node and callers would take turns, each idle while the other works.
+    async fn deliver(&mut self, mut delivery: Delivery) -> Result<(), Mismatch> {
+        self.shared.collect(&mut self.waiting);
+        loop {
+            let before = self.waiting.len();
+            let done = delivery.hand_out(&mut self.waiting, PORTION_GROUPS);
+            self.shared.ended(before - self.waiting.len());
+            if done? {
+                return Ok(());
+            }
+            yield_now().await;
         }
     }
 }

@@ -24,33 +24,54 @@ pub(super) enum Mismatch {
     Malformed(#[from] ReplyError),
 }
 
-/// Gives the replies of a message to the first of those who wait. Whoever has all of theirs waits no longer.
-pub(super) fn deliver(
-    waiting: &mut VecDeque<Waiter>,
-    message: schema::Replies,
-) -> Result<(), Mismatch> {
-    let (mut replies, mut left) = (message.replies, message.count);
-    while left > 0 {
-        let waiter = waiting.front_mut().ok_or(Mismatch::Unasked)?;
-        let count = waiter.remaining().min(left);
-        // Whoever gets the whole message finds the ends of the replies when reading them.
-        let chunk = if count == message.count {
-            std::mem::take(&mut replies)
-        } else {
-            split(&mut replies, count)?
-        };
-        waiter.take(chunk, count);
-        left -= count;
-        if waiter.remaining() == 0
-            && let Some(waiter) = waiting.pop_front()
-        {
-            waiter.finish(None);
+/// A message whose replies are being handed out.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    replies: Bytes,
+    /// Replies in `replies`.
+    left: u32,
+    /// Replies in the whole message.
+    count: u32,
+}
+
+impl Delivery {
+    pub(super) fn new(message: schema::Replies) -> Delivery {
+        Delivery {
+            replies: message.replies,
+            left: message.count,
+            count: message.count,
         }
     }
-    if replies.is_empty() {
-        Ok(())
-    } else {
-        Err(Mismatch::Excess)
+
+    /// Gives replies to the first of those who wait, until `groups` of them have all of theirs; they wait no longer.
+    /// Returns whether the message is used up.
+    pub(super) fn hand_out(
+        &mut self,
+        waiting: &mut VecDeque<Waiter>,
+        mut groups: usize,
+    ) -> Result<bool, Mismatch> {
+        while self.left > 0 && groups > 0 {
+            let waiter = waiting.front_mut().ok_or(Mismatch::Unasked)?;
+            let count = waiter.remaining().min(self.left);
+            // Whoever gets the whole message finds the ends of the replies when reading them.
+            let chunk = if count == self.count {
+                std::mem::take(&mut self.replies)
+            } else {
+                split(&mut self.replies, count)?
+            };
+            waiter.take(chunk, count);
+            self.left -= count;
+            if waiter.remaining() == 0
+                && let Some(waiter) = waiting.pop_front()
+            {
+                waiter.finish(None);
+                groups -= 1;
+            }
+        }
+        if self.left == 0 && !self.replies.is_empty() {
+            return Err(Mismatch::Excess);
+        }
+        Ok(self.left == 0)
     }
 }
 
@@ -75,6 +96,10 @@ mod tests {
         }
     }
 
+    fn deliver(waiting: &mut VecDeque<Waiter>, message: schema::Replies) -> Result<bool, Mismatch> {
+        Delivery::new(message).hand_out(waiting, usize::MAX)
+    }
+
     #[test]
     fn replies_reach_their_groups_however_messages_divide_them() {
         let mut waiting = VecDeque::new();
@@ -86,12 +111,12 @@ mod tests {
                 receiver
             })
             .collect();
-        assert_eq!(deliver(&mut waiting, message(2, ":1\r\n:2\r\n")), Ok(()));
+        assert_eq!(deliver(&mut waiting, message(2, ":1\r\n:2\r\n")), Ok(true));
         assert_eq!(waiting.len(), 2);
-        assert_eq!(deliver(&mut waiting, message(1, "$1\r\n\r\r\n")), Ok(()));
+        assert_eq!(deliver(&mut waiting, message(1, "$1\r\n\r\r\n")), Ok(true));
         assert_eq!(
             deliver(&mut waiting, message(3, "+x\r\n*1\r\n:5\r\n-e\r\n")),
-            Ok(())
+            Ok(true)
         );
         assert!(waiting.is_empty());
         let chunks: Vec<_> = receivers
