@@ -19,7 +19,7 @@ use serde_json::Map;
 use tokio::sync::watch;
 
 use crate::{
-    Identity, Node, NodeBackend,
+    Governor, Identity, Node, NodeBackend,
     coordinator::{self, Embedded, NodeRecord},
     engine::EngineConfig,
     grpc::{self, GrpcListener},
@@ -120,17 +120,21 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
         .map_err(|error| format!("cannot start threads: {error}"))?;
     let workers = Arc::new(workers);
     let (stopping, stopped) = watch::channel(false);
+    let governor = Governor::new(allowed);
     // Sockets and tasks belong to the runtime on which they are made.
     let assembling = workers.first().spawn(assemble(
         settings.clone(),
         share,
+        Arc::clone(&governor),
         proxy,
         sockets,
         Arc::clone(&workers),
         stopped,
     ));
-    let (fronts, nodes) = assembling.await.map_err(|error| error.to_string())??;
-    workers.first().spawn(memory::govern(nodes, allowed));
+    let fronts = assembling.await.map_err(|error| error.to_string())??;
+    workers
+        .first()
+        .spawn(async move { governor.govern().await });
     process::announce(&screen)?;
 
     stop.await;
@@ -182,11 +186,12 @@ impl Sockets {
 async fn assemble(
     settings: DevSettings,
     share: usize,
+    governor: Arc<Governor>,
     proxy: Listener,
     sockets: Vec<Sockets>,
     workers: Arc<Workers>,
     stopped: watch::Receiver<bool>,
-) -> Result<(Vec<Arc<Front>>, Vec<Arc<Node>>), String> {
+) -> Result<Vec<Arc<Front>>, String> {
     let identities: Vec<Identity> = (0..sockets.len())
         .map(|number| Identity::fresh(format!("node-{number}")))
         .collect();
@@ -209,15 +214,15 @@ async fn assemble(
 
     let mut fronts = vec![front(proxy.address(), Arc::new(NoBackend))];
     proxy.serve(Arc::clone(&fronts[0]), Arc::clone(&workers));
-    let mut nodes = Vec::new();
     for (identity, sockets) in identities.into_iter().zip(sockets) {
         let config = EngineConfig {
             memory_limit: share,
             ..EngineConfig::default()
         };
-        let node = Node::new(identity, config, topology.clone());
-        let tended = Arc::clone(&node);
-        workers.next().spawn(async move { tended.tend().await });
+        let node = Node::new(identity, config, topology.clone(), Arc::clone(&governor));
+        let (followed, expired) = (Arc::clone(&node), Arc::clone(&node));
+        workers.next().spawn(async move { followed.follow().await });
+        workers.next().spawn(async move { expired.expire().await });
         grpc::serve(
             sockets.grpc,
             &node,
@@ -231,11 +236,10 @@ async fn assemble(
         );
         sockets.resp.serve(Arc::clone(&front), Arc::clone(&workers));
         fronts.push(front);
-        nodes.push(node);
     }
     // The records do not change: there is nobody to change them. The nodes watch as long as somebody could.
     workers.first().spawn(async move { changes.closed().await });
-    Ok((fronts, nodes))
+    Ok(fronts)
 }
 
 /// Registers the nodes with an embedded coordinator and has it found a cluster of one shard a node.

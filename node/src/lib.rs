@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A node's threads are [`larder_proxy::Workers`]; each serves its connections alone, and they meet in the engine's
-//! striped locks. Each node has one task of its own, [`Node::tend`]: it follows the topology and drops expired keys.
+//! striped locks. Each node has two tasks of its own: one follows the topology, the other drops expired
+//! keys. One task of the process, the [`Governor`]'s, holds it to its memory.
 
 mod backend;
 pub mod command;
@@ -21,4 +22,5 @@ mod memory;
 mod node;
 
 pub use backend::NodeBackend;
+pub use memory::Governor;
 pub use node::{Identity, Node};

@@ -1,17 +1,31 @@
 //! The process's memory: keeps what the operating system counts within what the operator allowed.
 //!
-//! Engines count what they allocate, to the allocator's size classes. The process also has buffers, code, and memory
-//! that the allocator holds but nobody uses. When all that together exceeds the limit, the engines' own limits sink by
-//! the excess, and they rise again once there is room.
+//! Engines count what they allocate, to the allocator's size classes. The process also has buffers, code, and pages
+//! that are only partly used: when long values replace short ones, a page of short ones is given back only once all of
+//! them are gone. While all that together exceeds the limit, the engines' own limits sink by the excess, and they rise
+//! again once there is room. Pages that are free, and on their way back to the operating system, do not count: to evict
+//! for their sake would empty the cache while they are under way.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
+use parking_lot::Mutex;
+use tikv_jemalloc_ctl::{epoch, stats};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::node::Node;
 
-/// How often the process is measured.
+/// How often the process is measured, beside when much was written.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The process is measured again after this part of its memory was written.
+const WRITTEN_PART: usize = 128;
 
 /// Least memory that a process needs beside its engines' entries, in bytes.
 pub(crate) const BASE_BYTES: usize = 20 * 1024 * 1024;
@@ -22,34 +36,85 @@ pub(crate) const ENGINE_BYTES_MIN: usize = 8 * 1024 * 1024;
 /// Below this part of what is allowed, the engines' limits rise again.
 const COMFORTABLE: f64 = 0.97;
 
-/// Holds the process to `allowed` bytes, for as long as this is polled.
-pub(crate) async fn govern(nodes: Vec<Arc<Node>>, allowed: usize) {
-    let mut ticks = interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let resident = usize::try_from(resident_bytes()).unwrap_or(usize::MAX);
-        for node in &nodes {
+/// Holds the process to a number of bytes.
+#[derive(Debug)]
+pub struct Governor {
+    allowed: usize,
+    /// Bytes written since the process was measured last.
+    written: AtomicUsize,
+    nodes: Mutex<Vec<Weak<Node>>>,
+}
+
+impl Governor {
+    /// Allows the process this many bytes.
+    pub fn new(allowed: usize) -> Arc<Governor> {
+        Arc::new(Governor {
+            allowed,
+            written: AtomicUsize::new(0),
+            nodes: Mutex::default(),
+        })
+    }
+
+    /// Counts a node's engine as one that can make room.
+    pub(crate) fn add(&self, node: &Arc<Node>) {
+        self.nodes.lock().push(Arc::downgrade(node));
+    }
+
+    /// Measures from time to time, for as long as this is polled.
+    pub(crate) async fn govern(&self) {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.measure();
+        }
+    }
+
+    /// Notes that this much was written. Measures if that adds up.
+    pub(crate) fn wrote(&self, bytes: usize) {
+        let written = self.written.fetch_add(bytes, Relaxed) + bytes;
+        if written > self.allowed / WRITTEN_PART {
+            self.measure();
+        }
+    }
+
+    fn measure(&self) {
+        self.written.store(0, Relaxed);
+        // One thread at a time is enough.
+        let Some(nodes) = self.nodes.try_lock() else {
+            return;
+        };
+        let in_use = usize::try_from(in_use_bytes()).unwrap_or(usize::MAX);
+        for node in nodes.iter().filter_map(Weak::upgrade) {
             let (most, now) = (node.memory_max(), node.engine().memory_limit());
             if most > 0 {
                 node.engine()
-                    .set_memory_limit(limit(allowed, resident, nodes.len(), most, now));
+                    .set_memory_limit(limit(self.allowed, in_use, nodes.len(), most, now));
             }
         }
     }
 }
 
 /// The next limit of one of `engines` engines, whose limit is `now` and may be up to `most`.
-fn limit(allowed: usize, resident: usize, engines: usize, most: usize, now: usize) -> usize {
+fn limit(allowed: usize, in_use: usize, engines: usize, most: usize, now: usize) -> usize {
     let least = ENGINE_BYTES_MIN.min(most);
-    if resident > allowed {
-        // Half of the excess at a time: what was evicted takes a while to be given back.
-        let excess = (resident - allowed) / engines / 2;
+    if in_use > allowed {
+        let excess = (in_use - allowed) / engines;
         return now.saturating_sub(excess).clamp(least, most);
     }
     let comfortable = (allowed as f64 * COMFORTABLE) as usize;
-    let room = comfortable.saturating_sub(resident) / engines / 4;
+    let room = comfortable.saturating_sub(in_use) / engines / 4;
     now.saturating_add(room).clamp(least, most)
+}
+
+/// Bytes of memory that the operating system counts for this process, without pages that the allocator holds but
+/// nobody uses.
+fn in_use_bytes() -> u64 {
+    let idle = epoch::advance()
+        .and_then(|_| Ok(stats::resident::read()?.saturating_sub(stats::active::read()?)));
+    let metadata = stats::metadata::read().unwrap_or(0);
+    let idle = idle.unwrap_or(0).saturating_sub(metadata);
+    resident_bytes().saturating_sub(idle as u64)
 }
 
 /// Bytes of memory that the operating system counts for this process; 0 if it does not say.
@@ -70,7 +135,7 @@ mod tests {
 
     #[test]
     fn limits_sink_by_the_excess_and_rise_with_room() {
-        assert_eq!(limit(100 * MB, 106 * MB, 3, 30 * MB, 30 * MB), 29 * MB);
+        assert_eq!(limit(100 * MB, 106 * MB, 3, 30 * MB, 30 * MB), 28 * MB);
         assert_eq!(limit(100 * MB, 98 * MB, 3, 30 * MB, 29 * MB), 29 * MB);
         assert_eq!(limit(100 * MB, 85 * MB, 3, 30 * MB, 20 * MB), 21 * MB);
         assert_eq!(limit(100 * MB, 10 * MB, 3, 30 * MB, 29 * MB), 30 * MB);

@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use larder_proto::{
-    command::Command,
+    command::{Command, Flags},
     resp::{Args, Output},
     topology::Topology,
 };
@@ -22,8 +22,9 @@ use tokio::{
 
 use crate::{
     command,
-    engine::{Engine, EngineConfig, Millis},
+    engine::{Engine, EngineConfig, Millis, Sweep},
     log::{Log, Position},
+    memory::Governor,
 };
 
 /// How often expired keys are looked for. An expired key's memory is back within a second.
@@ -63,6 +64,8 @@ pub struct Node {
     view: ArcSwap<View>,
     /// What the operator allowed. The engine's own limit is lower while the process takes more than that allows for.
     memory_max: AtomicUsize,
+    /// Holds the process, of which this node may be a part, to its memory.
+    governor: Arc<Governor>,
 }
 
 impl Node {
@@ -71,19 +74,23 @@ impl Node {
         identity: Identity,
         config: EngineConfig,
         topology: watch::Receiver<Arc<Topology>>,
+        governor: Arc<Governor>,
     ) -> Arc<Node> {
         let log = Arc::new(Log::new());
         let view = View::of(Arc::clone(&topology.borrow()), Some(&identity.name));
         let memory_max = AtomicUsize::new(config.memory_limit);
         let engine = Engine::new(config, Arc::clone(&log));
-        Arc::new(Node {
+        let node = Arc::new(Node {
             identity,
             engine,
             log,
             topology,
             view: ArcSwap::from_pointee(view),
             memory_max,
-        })
+            governor,
+        });
+        node.governor.add(&node);
+        node
     }
 
     /// Who it is.
@@ -120,6 +127,9 @@ impl Node {
         now_ms: u64,
         out: &mut Output,
     ) -> Position {
+        if command.flags.contains(Flags::DENY_OOM) {
+            self.governor.wrote(args.iter().map(<[u8]>::len).sum());
+        }
         command::execute(&self.engine, command, args, Millis(now_ms), out)
     }
 
@@ -141,24 +151,30 @@ impl Node {
         self.engine.set_memory_limit(bytes);
     }
 
-    /// Follows the topology, and drops expired keys, for as long as it is polled.
-    pub(crate) async fn tend(&self) {
+    /// Follows the topology, for as long as it is polled.
+    pub(crate) async fn follow(&self) {
         let mut topology = self.topology.clone();
-        let mut expiry = interval(EXPIRY_INTERVAL);
-        expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while topology.changed().await.is_ok() {
+            let next = Arc::clone(&topology.borrow_and_update());
+            let view = View::of(next, Some(&self.identity.name));
+            self.view.store(Arc::new(view));
+        }
+    }
+
+    /// Drops expired keys, for as long as it is polled. It runs on a thread that also serves, and lets the sessions
+    /// there have their turn after each stripe from which it dropped any.
+    pub(crate) async fn expire(&self) {
+        let mut ticks = interval(EXPIRY_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                changed = topology.changed() => {
-                    if changed.is_err() {
-                        // Whoever made the topology has ended: so does the process.
-                        return;
-                    }
-                    let next = Arc::clone(&topology.borrow_and_update());
-                    self.view.store(Arc::new(View::of(next, Some(&self.identity.name))));
+            ticks.tick().await;
+            let (now, mut sweep) = (Millis(now_ms()), Some(Sweep::default()));
+            while let Some(step) = sweep {
+                let (dropped, next) = self.engine.expire_step(step, now, EXPIRED_PER_LOCK);
+                if dropped > 0 {
+                    tokio::task::yield_now().await;
                 }
-                _ = expiry.tick() => {
-                    self.engine.expire_due(Millis(now_ms()), EXPIRED_PER_LOCK);
-                }
+                sweep = next;
             }
         }
     }

@@ -1,33 +1,36 @@
 //! Dropping what is past its deadline, without waiting for someone to ask for it.
 
-use parking_lot::MutexGuard;
-
 use super::locked::Locked;
 use super::time::Millis;
 use super::{Engine, STRIPES};
 
+/// How far a sweep over the stripes has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sweep(usize);
+
 impl Engine {
     /// Drops every entry whose deadline has passed by 64 milliseconds or more, at most `max_per_lock` at a time
-    /// before it lets waiting commands in, and returns how many it were. Meant to be called every 100 ms.
+    /// before it lets waiting commands in, and returns how many it were.
     pub fn expire_due(&self, now: Millis, max_per_lock: usize) -> usize {
-        let max = max_per_lock.max(1);
-        (0..STRIPES)
-            .filter(|&stripe| self.population.of(stripe) > 0)
-            .map(|stripe| self.expire_stripe(stripe, now, max))
-            .sum()
+        let (mut dropped, mut sweep) = (0, Some(Sweep::default()));
+        while let Some(step) = sweep {
+            let (count, next) = self.expire_step(step, now, max_per_lock);
+            dropped += count;
+            sweep = next;
+        }
+        dropped
     }
 
-    fn expire_stripe(&self, stripe: usize, now: Millis, max: usize) -> usize {
-        let mut locked = Locked::new(self, stripe, now);
-        let mut total = 0;
-        loop {
-            let count = locked.expire_due(max);
-            total += count;
-            if count < max {
-                return total;
-            }
-            locked.settle();
-            MutexGuard::bump(&mut locked.stripe);
-        }
+    /// One step of such a sweep: locks one stripe, drops at most `max` entries from it, and returns how many it were
+    /// and where to go on, `None` at the end. A thread that also serves can look after its sessions between steps.
+    pub fn expire_step(&self, sweep: Sweep, now: Millis, max: usize) -> (usize, Option<Sweep>) {
+        let occupied = |stripe: &usize| self.population.of(*stripe) > 0;
+        let Some(stripe) = (sweep.0..STRIPES).find(occupied) else {
+            return (0, None);
+        };
+        let max = max.max(1);
+        let dropped = Locked::new(self, stripe, now).expire_due(max);
+        let next = if dropped < max { stripe + 1 } else { stripe };
+        (dropped, (next < STRIPES).then_some(Sweep(next)))
     }
 }

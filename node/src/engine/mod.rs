@@ -45,6 +45,7 @@ use crate::log::Log;
 pub use entry::Entry;
 pub use error::EngineError;
 pub use eviction::EvictionPolicy;
+pub use expiry::Sweep;
 pub use locked::Locked;
 pub use scan::ScanCursor;
 pub use stats::Stats;
