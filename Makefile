@@ -55,5 +55,5 @@ deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
 
 bench: ## Measure against Redis and twemproxy, and print the table
-	@tools/need cargo cc redis-server redis-benchmark nutcracker taskset
+	@tools/need cargo cc redis-server redis-benchmark nutcracker taskset python3
 	tools/bench $(ARGS)

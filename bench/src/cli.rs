@@ -31,8 +31,8 @@ pub enum Command {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunOptions {
-    /// redis://[:PASSWORD@]HOST:PORT[,..] (RESP) or larder://HOST:PORT[,..] (the Rust client); `larder` and `redis` alone
-    /// mean the one on this machine.
+    /// `redis://[:PASSWORD@]HOST:PORT[,..]` (RESP) or `larder://HOST:PORT[,..]` (the Rust client); `larder` and `redis`
+    /// alone mean the one on this machine.
     #[arg(long, default_value = "larder")]
     pub target: Target,
     /// Report the CPU time of these processes.

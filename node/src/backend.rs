@@ -6,7 +6,7 @@ use larder_proto::{
     command::Command,
     resp::{Args, Output},
 };
-use larder_proxy::{Backend, ConfigError, Info, settings::parse_bytes};
+use larder_proxy::{Backend, ConfigError, Info, SlowLog, settings::parse_bytes};
 
 use crate::{engine::EvictionPolicy, memory, node::Node};
 
@@ -35,6 +35,10 @@ impl Backend for NodeBackend {
 
     fn acknowledge(&self, position: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.0.acknowledge(crate::log::Position(position)))
+    }
+
+    fn slowlog(&self) -> Arc<SlowLog> {
+        Arc::clone(self.0.slowlog())
     }
 
     fn info(&self, info: &mut Info) {

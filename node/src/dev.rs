@@ -98,8 +98,8 @@ struct Sockets {
 
 /// Runs the cluster until SIGINT or SIGTERM.
 pub async fn run(settings: DevSettings) -> Result<(), String> {
-    let stop =
-        process::stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let mut stop = process::StopSignal::listen()
+        .map_err(|error| format!("cannot listen for signals: {error}"))?;
     let allowed = parse_bytes(&settings.memory).map_err(|error| format!("--memory: {error}"))?;
     let share = share(&settings.memory, allowed, settings.shards.into())?;
     let address = SocketAddr::new(settings.resp.bind, settings.port);
@@ -137,10 +137,12 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
         .spawn(async move { governor.govern().await });
     process::announce(&screen)?;
 
-    stop.await;
+    stop.received().await;
     let patience = Duration::from_secs(settings.drain_seconds);
-    for front in fronts {
-        front.drained(patience).await;
+    tokio::select! {
+        () = Front::drain_all(&fronts, patience) => {}
+        // Whoever asks twice is in a hurry.
+        () = stop.received() => {}
     }
     stopping.send_replace(true);
     Ok(())

@@ -9,7 +9,7 @@
 //!
 //! A node's threads are [`larder_proxy::Workers`]; each serves its connections alone, and they meet in the engine's
 //! striped locks. Each node has two tasks of its own: one follows the topology, the other drops expired
-//! keys. One task of the process, the [`Governor`]'s, holds it to its memory.
+//! keys. One task of the process, the `Governor`'s, holds it to its memory.
 
 mod backend;
 pub mod command;

@@ -14,7 +14,7 @@ use larder_proto::{
     resp::{Args, Output},
     topology::Topology,
 };
-use larder_proxy::{View, now_ms};
+use larder_proxy::{SlowLog, View, now_ms};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
@@ -66,6 +66,7 @@ pub struct Node {
     memory_max: AtomicUsize,
     /// Holds the process, of which this node may be a part, to its memory.
     governor: Arc<Governor>,
+    slowlog: Arc<SlowLog>,
 }
 
 impl Node {
@@ -88,6 +89,7 @@ impl Node {
             view: ArcSwap::from_pointee(view),
             memory_max,
             governor,
+            slowlog: Arc::default(),
         });
         node.governor.add(&node);
         node
@@ -106,6 +108,11 @@ impl Node {
     /// The log of its shard.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The commands that took long.
+    pub(crate) fn slowlog(&self) -> &Arc<SlowLog> {
+        &self.slowlog
     }
 
     /// The cluster, and every change of it.

@@ -23,6 +23,9 @@ pub const QUERY_BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Deepest nesting of a reply.
 pub const REPLY_DEPTH_MAX: usize = 32;
 
+/// Longest reply to a command on several keys that one process passes on to another, in bytes: it is held in one piece.
+pub const FORWARDED_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A batch of commands or replies is sent once it has this many bytes, however many more are waiting.
 pub const BATCH_BYTES: usize = 256 * 1024;
 

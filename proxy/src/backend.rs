@@ -1,13 +1,13 @@
 //! What a front end serves without asking another process.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use larder_proto::{
     command::Command,
     resp::{Args, Output},
 };
 
-use crate::{ConfigError, Info};
+use crate::{ConfigError, Info, SlowLog};
 
 /// The part of the keyspace in this process, if any.
 pub trait Backend: Send + Sync + 'static {
@@ -31,6 +31,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Waits until the log has been acknowledged up to a position.
     fn acknowledge(&self, position: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Where the commands that take long on this node are noted; shared with whoever else executes them.
+    fn slowlog(&self) -> Arc<SlowLog>;
 
     /// Adds what this backend knows to `INFO`.
     fn info(&self, info: &mut Info);
@@ -66,6 +69,10 @@ impl Backend for NoBackend {
 
     fn acknowledge(&self, _: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(std::future::ready(()))
+    }
+
+    fn slowlog(&self) -> Arc<SlowLog> {
+        Arc::default()
     }
 
     fn info(&self, _: &mut Info) {}

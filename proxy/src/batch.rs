@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use larder_proto::{
     command::{Command, Merge, Route},
+    limits::FORWARDED_REPLY_BYTES_MAX,
     resp::{Args, Arguments, Mark, Output, Protocol},
 };
 
@@ -21,6 +22,8 @@ pub(crate) struct Batch {
     holes: Vec<Hole>,
     /// By index of the shard in the topology.
     groups: Vec<Group>,
+    /// Bytes of the replies that are here already.
+    here: usize,
 }
 
 /// A reply that is not there yet.
@@ -92,9 +95,9 @@ impl Batch {
         self.holes.len()
     }
 
-    /// Bytes of commands waiting to be sent.
+    /// Bytes of commands waiting to be sent, and of replies waiting for others.
     pub(crate) fn len(&self) -> usize {
-        self.groups.iter().map(|group| group.len()).sum()
+        self.here + self.groups.iter().map(|group| group.len()).sum::<usize>()
     }
 
     /// Sends a command to one other shard. `raw` is the command as it was received, if it can be passed on.
@@ -204,6 +207,8 @@ impl Batch {
                 .front
                 .backend
                 .execute(call.command, args, call.now_ms, &mut out);
+            out.cap(Mark::default(), FORWARDED_REPLY_BYTES_MAX);
+            self.here += out.len();
             return (Source::Here(out.take()), position);
         }
         self.group(shard).push(args);
@@ -238,6 +243,7 @@ impl Batch {
             }
         }
         out.copy_range(from, None, woven);
+        self.here = 0;
     }
 }
 

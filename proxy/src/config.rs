@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use larder_proto::{limits, resp::integer};
 use thiserror::Error;
 
-use crate::{front::Front, password::Password};
+use crate::front::Front;
 
 /// Why a parameter was not set.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -88,26 +88,14 @@ pub(crate) static PARAMETERS: &[Parameter] = &[
             Ok(())
         },
     },
+    // A process has several listeners, and nodes that show each other the password: it is set for all of them at start.
     Parameter {
         name: "requirepass",
         get: |front| {
-            front
-                .password
-                .read()
-                .as_ref()
-                .map_or_else(String::new, |password| password.text().to_owned())
+            let password = front.password.as_ref();
+            password.map_or_else(String::new, |password| password.text().to_owned())
         },
-        set: |front, value| {
-            if value.is_empty()
-                && !front.settings.address.ip().is_loopback()
-                && !front.settings.unprotected
-            {
-                let why = "a password is needed: this listens beyond loopback";
-                return Err(ConfigError::Value(why.to_owned()));
-            }
-            *front.password.write() = Password::new(value);
-            Ok(())
-        },
+        set: immutable,
     },
     Parameter {
         name: "save",

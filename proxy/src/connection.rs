@@ -12,6 +12,7 @@ use larder_proto::resp::Output;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::TcpStream,
+    task::yield_now,
 };
 
 use crate::{
@@ -40,13 +41,22 @@ async fn exchange(
     session: &mut Session,
 ) -> io::Result<()> {
     loop {
+        let before = input.len();
         let flow = session.run(input);
-        session.settle().await;
-        send(front, socket, session).await?;
+        settle(session).await?;
         note_buffers(session.client(), input, &session.out);
+        if session.is_overfull() {
+            return Ok(());
+        }
+        send(front, socket, session).await?;
+        let busy = before - input.len() > BUSY_BYTES;
         match flow {
             Flow::Close => return Ok(()),
-            Flow::Settle => continue,
+            Flow::Settle => {
+                yield_now().await;
+                continue;
+            }
+            Flow::Continue if busy => yield_now().await,
             Flow::Continue => {}
         }
         if input.expected() > front.limits.query_bytes_max.load(Relaxed) {
@@ -58,6 +68,26 @@ async fn exchange(
             bytes => Stats::add(&front.stats.input_bytes, bytes),
         }
     }
+}
+
+/// A session that ran this many bytes of commands at once lets the others on its thread have their turn.
+const BUSY_BYTES: usize = 16 * 1024;
+
+/// Waits for the replies that are not there yet; an error if the session is ended meanwhile.
+async fn settle(session: &mut Session) -> io::Result<()> {
+    let client = session.client_handle();
+    let mut settling = pin!(session.settle());
+    poll_fn(|context| {
+        if settling.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        client.waker.register(context.waker());
+        if client.is_killed() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Waits for input. 0: there will be none, for the client has left or is to be let go.
@@ -108,6 +138,7 @@ async fn send(front: &Front, socket: &mut TcpStream, session: &mut Session) -> i
     }
     Stats::add(&front.stats.output_bytes, written);
     session.out.clear();
+    session.client().output_bytes.store(0, Relaxed);
     Ok(())
 }
 

@@ -7,15 +7,17 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use larder_client::pipe::{PipeError, Replies as Answer, Ticket};
+use larder_client::pipe::{Pipe, PipeError, Replies as Answer, Ticket};
 use larder_proto::{
     command::{Command, Flags, Route},
     resp::{Args, Decoded, Decoder, Limits, Protocol, encode_command, integer, reply_length},
-    topology::Topology,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::front::{Front, View};
+
+/// What a group without commands keeps of its memory, in bytes.
+const IDLE_BYTES_MAX: usize = 16 * 1024;
 
 /// Commands of one session for one shard.
 #[derive(Debug, Default)]
@@ -47,7 +49,7 @@ impl Group {
 
     fn clear(&mut self) {
         self.commands.clear();
-        self.commands.shrink_to(larder_proto::limits::BATCH_BYTES);
+        self.commands.shrink_to(IDLE_BYTES_MAX);
         self.ends.clear();
     }
 }
@@ -84,61 +86,73 @@ pub(crate) async fn exchange(
     protocol: Protocol,
 ) -> Vec<Replies> {
     let deadline = Instant::now() + front.settings.forward_timeout;
-    let mut tickets = Vec::with_capacity(groups.len());
-    for (shard, group) in groups.iter().enumerate() {
-        tickets.push(match u32::try_from(group.ends.len()) {
-            Ok(0) => None,
-            count => Some(
-                send(
-                    front,
-                    &view.topology,
-                    shard,
-                    protocol,
-                    count.unwrap_or(u32::MAX),
-                    &group.commands,
-                )
-                .await,
-            ),
-        });
+    // What can go at once goes before anybody waits for a pipe that is full.
+    let mut sent: Vec<_> = groups
+        .iter()
+        .enumerate()
+        .map(|(shard, group)| {
+            group.send_now(
+                &front.cluster.pipe_of_shard(&view.topology, shard),
+                protocol,
+            )
+        })
+        .collect();
+    for (group, sent) in groups.iter().zip(&mut sent) {
+        if let Sent::Waiting(pipe) = sent {
+            *sent = match timeout_at(deadline, pipe.ready()).await {
+                Ok(()) => Sent::Ticket(pipe.enqueue(protocol, group.count(), &group.commands)),
+                Err(_) => {
+                    Sent::Failed(PipeError::NotSent("too much is queued for the node".into()))
+                }
+            };
+        }
     }
     let mut replies = Vec::with_capacity(groups.len());
-    for (group, ticket) in groups.iter_mut().zip(tickets) {
-        let Some(ticket) = ticket else {
-            replies.push(Replies::default());
-            continue;
-        };
-        let answer = timeout_at(deadline, ticket).await;
-        replies.push(match answer {
-            Ok(Ok(answer)) => redirected(front, group, answer, protocol, deadline).await,
-            Ok(Err(error)) => repeat_all(front, group, &error, protocol, deadline).await,
-            Err(_) => {
-                repeat_all(
-                    front,
-                    group,
-                    &PipeError::Lost("no answer in time".into()),
-                    protocol,
-                    deadline,
-                )
-                .await
+    for (group, sent) in groups.iter_mut().zip(sent) {
+        let answer = match sent {
+            Sent::Nothing | Sent::Waiting(_) => {
+                replies.push(Replies::default());
+                continue;
             }
+            Sent::Failed(error) => Err(error),
+            Sent::Ticket(ticket) => timeout_at(deadline, ticket)
+                .await
+                .unwrap_or_else(|_| Err(PipeError::Lost("no answer in time".into()))),
+        };
+        replies.push(match answer {
+            Ok(answer) => redirected(front, group, answer, protocol, deadline).await,
+            Err(error) => repeat_all(front, group, &error, protocol, deadline).await,
         });
         group.clear();
     }
     replies
 }
 
-/// Enqueues commands for a shard, once its pipe has room for them.
-async fn send(
-    front: &Front,
-    topology: &Arc<Topology>,
-    shard: usize,
-    protocol: Protocol,
-    count: u32,
-    commands: &[u8],
-) -> Ticket {
-    let pipe = front.cluster.pipe_of_shard(topology, shard);
-    pipe.ready().await;
-    pipe.enqueue(protocol, count, commands)
+/// How far a group has come.
+enum Sent {
+    /// It is empty.
+    Nothing,
+    /// Its pipe has no room.
+    Waiting(Arc<Pipe>),
+    /// It was enqueued.
+    Ticket(Ticket),
+    /// It was not.
+    Failed(PipeError),
+}
+
+impl Group {
+    fn count(&self) -> u32 {
+        u32::try_from(self.ends.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Enqueues the commands, if the pipe has room for them.
+    fn send_now(&self, pipe: &Arc<Pipe>, protocol: Protocol) -> Sent {
+        match self.count() {
+            0 => Sent::Nothing,
+            _ if pipe.is_full() => Sent::Waiting(Arc::clone(pipe)),
+            count => Sent::Ticket(pipe.enqueue(protocol, count, &self.commands)),
+        }
+    }
 }
 
 /// Sends commands again that were refused by a node that does not own their slot.
@@ -196,11 +210,13 @@ async fn repeat_all(
     deadline: Instant,
 ) -> Replies {
     let certain = matches!(error, PipeError::NotSent(_));
+    // A read that is repeated after a write of its own group would see what came after it.
+    let harmless = (0..group.ends.len()).all(|index| is_read(group.command(index)));
     front.cluster.refresh();
     let mut chunks = Vec::with_capacity(group.ends.len());
     for index in 0..group.ends.len() {
         let command = group.command(index);
-        chunks.push(if certain || is_read(command) {
+        chunks.push(if certain || harmless {
             repeat(front, command, protocol, deadline, error.to_string()).await
         } else {
             failure(
@@ -235,9 +251,9 @@ async fn repeat(
         };
         let topology = front.cluster.topology();
         let answer = timeout_at(deadline, async {
-            send(front, &topology, shard, protocol, 1, command)
-                .await
-                .await
+            let pipe = front.cluster.pipe_of_shard(&topology, shard);
+            pipe.ready().await;
+            pipe.enqueue(protocol, 1, command).await
         });
         why = match answer.await {
             Ok(Ok(answer)) => {

@@ -12,7 +12,6 @@ use std::{
 use arc_swap::ArcSwap;
 use larder_client::cluster::Cluster;
 use larder_proto::{limits, topology::Topology};
-use parking_lot::RwLock;
 
 use crate::{Backend, password::Password, registry::Registry, slowlog::SlowLog, stats::Stats};
 
@@ -56,13 +55,13 @@ pub struct View {
 pub struct Front {
     pub(crate) settings: FrontSettings,
     pub(crate) limits: Limits,
-    pub(crate) password: RwLock<Option<Password>>,
+    pub(crate) password: Option<Password>,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) cluster: Cluster,
     pub(crate) view: ArcSwap<View>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) stats: Stats,
-    pub(crate) slowlog: SlowLog,
+    pub(crate) slowlog: Arc<SlowLog>,
     pub(crate) started: Instant,
     /// 40 hexadecimal digits, new at every start.
     pub(crate) run_id: String,
@@ -81,6 +80,7 @@ impl Front {
     /// A front end of this cluster, in front of this backend.
     pub fn new(settings: FrontSettings, backend: Arc<dyn Backend>, cluster: Cluster) -> Arc<Front> {
         let view = View::of(cluster.topology(), backend.node());
+        let slowlog = backend.slowlog();
         Arc::new(Front {
             limits: Limits {
                 clients_max: AtomicUsize::new(settings.clients_max),
@@ -89,14 +89,14 @@ impl Front {
                 query_bytes_max: AtomicUsize::new(limits::QUERY_BUFFER_BYTES_MAX),
                 output_bytes_max: AtomicUsize::new(limits::QUERY_BUFFER_BYTES_MAX),
             },
-            password: RwLock::new(Password::new(&settings.password)),
+            password: Password::new(&settings.password),
             settings,
             backend,
             cluster,
             view: ArcSwap::from_pointee(view),
             registry: Arc::default(),
             stats: Stats::default(),
-            slowlog: SlowLog::default(),
+            slowlog,
             started: Instant::now(),
             run_id: (0..5)
                 .map(|_| format!("{:08x}", rand::random::<u32>()))

@@ -38,4 +38,5 @@ pub use config::ConfigError;
 pub use front::{Front, FrontSettings, View, now_ms};
 pub use info::Info;
 pub use listener::{BindError, Listener};
+pub use slowlog::SlowLog;
 pub use workers::Workers;

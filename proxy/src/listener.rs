@@ -90,16 +90,18 @@ impl Listener {
 }
 
 impl Front {
-    /// Drains, and waits until every session has ended, or the time is up. Returns how many were cut off.
-    pub async fn drained(&self, patience: Duration) -> usize {
-        self.drain();
+    /// Drains all of these front ends, and waits until every session has ended. What is left when the time is up is cut
+    /// off.
+    pub async fn drain_all(fronts: &[Arc<Front>], patience: Duration) {
+        fronts.iter().for_each(|front| front.drain());
         let deadline = Instant::now() + patience;
-        while self.clients() > 0 && Instant::now() < deadline {
+        let connected = || fronts.iter().any(|front| front.clients() > 0);
+        while connected() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        let left = self.clients();
-        self.registry.all().iter().for_each(|client| client.kill());
-        left
+        for client in fronts.iter().flat_map(|front| front.registry.all()) {
+            client.kill();
+        }
     }
 }
 

@@ -64,8 +64,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> Result<(), String> {
-    let stop =
-        process::stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let mut stop = process::StopSignal::listen()
+        .map_err(|error| format!("cannot listen for signals: {error}"))?;
     let address = SocketAddr::new(settings.resp.bind, settings.port);
     Listener::check_protected(
         address,
@@ -102,9 +102,12 @@ async fn run(settings: Settings) -> Result<(), String> {
         format!("  proxy    resp {address}"),
         "ready".to_owned(),
     ])?;
-    stop.await;
-    front
-        .drained(Duration::from_secs(settings.drain_seconds))
-        .await;
+    stop.received().await;
+    let fronts = [front];
+    tokio::select! {
+        () = Front::drain_all(&fronts, Duration::from_secs(settings.drain_seconds)) => {}
+        // Whoever asks twice is in a hurry.
+        () = stop.received() => {}
+    }
     Ok(())
 }

@@ -108,6 +108,9 @@ fn array(pieces: Vec<(Bytes, Vec<usize>)>, out: &mut Output) -> Option<()> {
             elements.extend(parts);
             continue;
         }
+        if places.len() != parts.len() {
+            return None;
+        }
         let length = places.iter().max().map_or(0, |last| last + 1);
         if elements.len() < length {
             elements.resize(length, Bytes::new());

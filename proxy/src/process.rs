@@ -9,7 +9,7 @@ use std::{
 use clap::Parser;
 use tokio::{
     runtime::Builder,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +35,7 @@ where
         Err(Some(message)) => return refused(message),
     };
     log_to_stderr();
+    raise_open_files();
     match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => match runtime.block_on(work(settings)) {
             Ok(()) => ExitCode::SUCCESS,
@@ -55,16 +56,37 @@ fn log_to_stderr() {
         .init();
 }
 
-/// Waits for SIGINT or SIGTERM. Listens from the moment it is called, not only once it is awaited.
-pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
+/// SIGINT and SIGTERM, listened for from the moment this is made.
+#[derive(Debug)]
+pub struct StopSignal {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignal {
+    /// Begins to listen.
+    pub fn listen() -> io::Result<StopSignal> {
+        Ok(StopSignal {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next signal.
+    pub async fn received(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
+}
+
+/// Lets the process open as many files, connections among them, as it may. The limit that processes start with is made
+/// for programs that need few.
+fn raise_open_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// Writes lines to standard output at once.

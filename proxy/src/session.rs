@@ -3,7 +3,6 @@
 use std::{
     mem,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
 };
 
 use larder_proto::{
@@ -50,12 +49,11 @@ pub(crate) enum Flow {
     Close,
 }
 
-/// A command longer than this may take long, whatever it does.
-const LONG_COMMAND_BYTES: usize = 16 * 1024;
-
 /// A session's state between commands.
 pub(crate) struct Session {
     pub(crate) front: Arc<Front>,
+    /// By which the commands of `batch` were routed.
+    view: Arc<View>,
     registered: Registered,
     pub(crate) out: Output,
     pub(crate) batch: Batch,
@@ -75,9 +73,10 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(front: Arc<Front>, registered: Registered) -> Session {
-        let authenticated = front.password.read().is_none();
+        let authenticated = front.password.is_none();
         Session {
             authenticated,
+            view: front.view.load_full(),
             front,
             registered,
             out: Output::default(),
@@ -93,6 +92,11 @@ impl Session {
         }
     }
 
+    /// What others know of this session, apart from it.
+    pub(crate) fn client_handle(&self) -> Arc<Client> {
+        Arc::clone(&self.registered.client)
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.registered.client
     }
@@ -104,7 +108,13 @@ impl Session {
     /// Runs the complete commands in `input` until there are none, or replies have to be sent first.
     pub(crate) fn run(&mut self, input: &mut Input) -> Flow {
         let front = Arc::clone(&self.front);
-        let view = front.view.load();
+        if self.batch.is_empty() {
+            let view = front.view.load();
+            if !Arc::ptr_eq(&view, &self.view) {
+                self.view = Arc::clone(&view);
+            }
+        }
+        let view = Arc::clone(&self.view);
         self.now_ms = now_ms();
         self.client().active_ms.store(self.now_ms, Relaxed);
         let bulk_bytes_max = front.limits.bulk_bytes_max.load(Relaxed);
@@ -134,11 +144,7 @@ impl Session {
             if self.out.len() + self.batch.len() >= BATCH_BYTES
                 || self.window.is_full(self.batch.commands())
             {
-                return if self.is_overfull() {
-                    Flow::Close
-                } else {
-                    Flow::Settle
-                };
+                return Flow::Settle;
             }
             if self.client().is_killed() {
                 return Flow::Close;
@@ -150,7 +156,7 @@ impl Session {
     pub(crate) async fn settle(&mut self) {
         if !self.batch.is_empty() {
             let front = Arc::clone(&self.front);
-            let view = front.view.load_full();
+            let view = Arc::clone(&self.view);
             let commands = self.batch.commands();
             self.woven.set_protocol(self.out.protocol());
             self.batch
@@ -171,7 +177,7 @@ impl Session {
     }
 
     /// Whether the replies to be sent at once are more than a session may hold.
-    fn is_overfull(&self) -> bool {
+    pub(crate) fn is_overfull(&self) -> bool {
         let overfull = self.out.len() > self.front.limits.output_bytes_max.load(Relaxed);
         if overfull {
             let address = self.client().address;
@@ -188,6 +194,11 @@ impl Session {
         let mark = self.out.mark();
         let command = match Command::of(args) {
             Ok(command) => command,
+            Err(_) if is_http(&args[0]) => {
+                let address = self.client().address;
+                tracing::warn!(%address, "client closed: it speaks HTTP, perhaps on behalf of a web page");
+                return Flow::Close;
+            }
             Err(refusal) => {
                 self.commands += 1;
                 self.fail(&refusal.message(args));
@@ -200,15 +211,24 @@ impl Session {
             self.fail("NOAUTH Authentication required.");
             return self.after(mark, Flow::Continue);
         }
-        let long = raw.is_none_or(|raw| raw.len() > LONG_COMMAND_BYTES);
-        let started = (long || !command.takes_constant_time).then(Instant::now);
+        let started = self
+            .front
+            .slowlog
+            .timer(command, raw.map_or(0, <[u8]>::len));
         let flow = self.dispatch(view, command, args, raw);
         if flow == Flow::Settle {
             return flow;
         }
         self.commands += 1;
         if let Some(started) = started {
-            self.note_if_slow(started, args);
+            let client = self.client();
+            let whose = || {
+                (
+                    client.address.to_string(),
+                    client.labels.lock().name.clone(),
+                )
+            };
+            self.front.slowlog.note(started, self.now_ms, args, whose);
         }
         self.after(mark, flow)
     }
@@ -226,21 +246,6 @@ impl Session {
             other => other,
         };
         flow
-    }
-
-    fn note_if_slow(&self, started: Instant, args: Args<'_>) {
-        let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if self.front.slowlog.is_slow(microseconds) {
-            let client = self.client();
-            let name = client.labels.lock().name.clone();
-            self.front.slowlog.add(
-                self.now_ms / 1000,
-                microseconds,
-                args,
-                client.address.to_string(),
-                name,
-            );
-        }
     }
 
     /// Sends a command where its row says.
@@ -387,6 +392,12 @@ impl Session {
         self.out.set_protocol(protocol);
         self.client().protocol.store(protocol.version(), Relaxed);
     }
+}
+
+/// Whether this begins a line of an HTTP request. A browser can be made to send one to a server that only its user can
+/// reach, with commands in its body; Redis closes such connections too.
+fn is_http(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
 }
 
 /// What Redis says of a slot that is none.

@@ -32,6 +32,7 @@ pub struct RespSettings {
         long,
         env = "LARDER_REQUIREPASS",
         default_value = "",
+        value_parser = password,
         hide_default_value = true,
         value_name = "PASSWORD"
     )]
@@ -57,6 +58,14 @@ pub struct RespSettings {
     /// Threads that serve
     #[arg(long, env = "LARDER_THREADS", default_value_t = default_threads(), value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
+}
+
+/// The password travels in a header between nodes, which takes no other characters.
+fn password(text: &str) -> Result<String, String> {
+    match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("only visible ASCII characters will do".into()),
+    }
 }
 
 impl RespSettings {

@@ -2,13 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
-use larder_proto::resp::Args;
+use larder_proto::{command::Command, resp::Args};
 use parking_lot::Mutex;
 
 /// Most arguments of a command that an entry keeps, and most bytes of each. Redis's numbers.
 const ARGUMENTS_MAX: usize = 32;
 const ARGUMENT_BYTES_MAX: usize = 128;
+
+/// A command longer than this may take long, whatever it does.
+const LONG_COMMAND_BYTES: usize = 16 * 1024;
+
+/// No command that takes constant time takes this long, in microseconds, unless it is long itself.
+const SHORT_US: u64 = 1000;
 
 /// A command that took long.
 #[derive(Clone, Debug)]
@@ -24,7 +31,7 @@ pub(crate) struct SlowEntry {
 
 /// The newest entries first, and when a command is slow.
 #[derive(Debug)]
-pub(crate) struct SlowLog {
+pub struct SlowLog {
     entries: Mutex<VecDeque<SlowEntry>>,
     next_id: AtomicU64,
     /// Negative: nothing is logged; 0: everything.
@@ -44,13 +51,37 @@ impl Default for SlowLog {
 }
 
 impl SlowLog {
+    /// Begins to time a command, if it may turn out slow. Reading the clock costs as much as a tenth of a short command,
+    /// so those that take constant time are left out, unless even they would count as slow.
+    pub fn timer(&self, command: &Command, bytes: usize) -> Option<Instant> {
+        let limit = u64::try_from(self.slower_than_us.load(Relaxed)).ok()?;
+        let may_be_slow =
+            !command.takes_constant_time || bytes > LONG_COMMAND_BYTES || limit < SHORT_US;
+        may_be_slow.then(Instant::now)
+    }
+
+    /// Notes a command that began at `started`, if it was slow. `whose` gives the client's address and name.
+    pub fn note(
+        &self,
+        started: Instant,
+        at_ms: u64,
+        args: Args<'_>,
+        whose: impl FnOnce() -> (String, String),
+    ) {
+        let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if self.is_slow(microseconds) {
+            let (address, name) = whose();
+            self.add(at_ms / 1000, microseconds, args, address, name);
+        }
+    }
+
     /// Whether a command that took this long belongs here.
-    pub(crate) fn is_slow(&self, microseconds: u64) -> bool {
+    fn is_slow(&self, microseconds: u64) -> bool {
         u64::try_from(self.slower_than_us.load(Relaxed)).is_ok_and(|limit| microseconds >= limit)
     }
 
     /// Adds an entry and drops the oldest beyond the limit.
-    pub(crate) fn add(
+    fn add(
         &self,
         at: u64,
         microseconds: u64,

@@ -1,7 +1,7 @@
 //! How many commands a session sends on before it waits for their replies.
 //!
 //! Nobody knows how long a reply will be, and a session that asks for many long ones at once would have the process
-//! hold them all. So a session starts with few and gets more as its replies prove short, as TCP's slow start does
+//! hold them all. So a session never sends many, and starts with few and gets more as its replies prove short, as TCP's slow start does
 //! (RFC 5681).
 
 use larder_proto::limits::BATCH_BYTES;
@@ -11,7 +11,7 @@ use larder_proto::limits::BATCH_BYTES;
 pub(crate) struct Window(usize);
 
 const COMMANDS_AT_FIRST: usize = 16;
-const COMMANDS_MAX: usize = 256;
+const COMMANDS_MAX: usize = 64;
 
 /// Replies of one batch longer than this, in bytes, shrink the window.
 const REPLIES_BYTES_MAX: usize = 4 * BATCH_BYTES;
@@ -49,7 +49,7 @@ mod tests {
             window.learn(COMMANDS_MAX, 10_000);
         }
         assert!(window.is_full(COMMANDS_MAX) && !window.is_full(COMMANDS_MAX - 1));
-        window.learn(256, 256 * 1024 * 1024);
+        window.learn(64, 64 * 1024 * 1024);
         assert!(window.is_full(1));
         window.learn(1, 10_000_000);
         assert!(window.is_full(1) && !window.is_full(0));

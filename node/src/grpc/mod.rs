@@ -1,4 +1,4 @@
-//! The gRPC services of a node: [`Data`](pipe), [`Cluster`](cluster), health and reflection.
+//! The gRPC services of a node: `Data`, `Cluster`, health and reflection.
 
 mod cluster;
 mod data;

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use larder_proto::{
     Slot,
     command::{Command, Route},
-    limits::BATCH_BYTES,
+    limits::{BATCH_BYTES, FORWARDED_REPLY_BYTES_MAX},
     resp::{Args, Decoded, Decoder, Limits, Output, Protocol, integer},
     schema::{Batch, Replies},
 };
@@ -31,6 +31,8 @@ pub(super) struct Pipe {
     rest: Bytes,
     remaining: u32,
     out: Output,
+    /// Bytes executed since others on this thread had their turn.
+    taken: usize,
     /// Replies that the log has yet to acknowledge.
     gated: Option<(Replies, Acknowledged)>,
 }
@@ -45,6 +47,7 @@ impl Pipe {
             decoder: Decoder::new(),
             rest: Bytes::new(),
             remaining: 0,
+            taken: 0,
             out: Output::default(),
             gated: None,
         }
@@ -55,6 +58,7 @@ impl Pipe {
         let protocol = Protocol::from_version(i64::from(batch.protocol))
             .ok_or_else(|| Status::invalid_argument("the protocol of a batch must be 2 or 3"))?;
         self.out.set_protocol(protocol);
+        self.taken += batch.commands.len();
         self.rest = batch.commands;
         self.remaining = batch.count;
         Ok(())
@@ -77,7 +81,7 @@ impl Pipe {
                 Err(status) => return Err(status),
             };
             let args = self.decoder.args(&self.rest);
-            position = position.max(one(&self.node, &view, args, now, &mut self.out));
+            position = position.max(one(&self.node, &view, args, length, now, &mut self.out));
             self.rest.advance(length);
             self.remaining -= 1;
             count += 1;
@@ -120,6 +124,11 @@ impl Stream for Pipe {
                 return Poll::Ready(pipe.gated.take().map(|(replies, _)| Ok(replies)));
             }
             if pipe.is_done() {
+                if pipe.taken > BATCH_BYTES {
+                    pipe.taken = 0;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 match ready!(Pin::new(&mut pipe.batches).poll_next(context)) {
                     None => return Poll::Ready(None),
                     Some(Err(status)) => return Poll::Ready(Some(Err(status))),
@@ -146,8 +155,15 @@ impl Stream for Pipe {
     }
 }
 
-/// Executes one command, if this node owns its slot.
-fn one(node: &Node, view: &View, args: Args<'_>, now: u64, out: &mut Output) -> Position {
+/// Executes one command, `length` bytes long, if this node owns its slot.
+fn one(
+    node: &Node,
+    view: &View,
+    args: Args<'_>,
+    length: usize,
+    now: u64,
+    out: &mut Output,
+) -> Position {
     let refused = |out: &mut Output, message: &str| {
         out.error(message);
         Position::default()
@@ -184,7 +200,17 @@ fn one(node: &Node, view: &View, args: Args<'_>, now: u64, out: &mut Output) -> 
             out,
             &format!("MOVED {slot} {}", view.topology.primary(slot).resp),
         ),
-        None => node.execute(command, args, now, out),
+        None => {
+            let (mark, started) = (out.mark(), node.slowlog().timer(command, length));
+            let position = node.execute(command, args, now, out);
+            if let Some(started) = started {
+                node.slowlog().note(started, now, args, Default::default);
+            }
+            if command.route != Route::Slot {
+                out.cap(mark, FORWARDED_REPLY_BYTES_MAX);
+            }
+            position
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands: their names, arities, keys, flags and routes.
 //!
-//! Everything that the front end, the client and the nodes must agree on about a command is its row in [`table`].
+//! Everything that the front end, the client and the nodes must agree on about a command is its row in
+//! [`command_table!`](crate::command_table).
 
 mod flags;
 mod table;
@@ -102,7 +103,7 @@ impl Group {
 }
 
 const fn is_constant_time(complexity: &str) -> bool {
-    matches!(complexity.as_bytes(), [b'O', b'(', b'1', b')', ..])
+    matches!(complexity.as_bytes(), b"O(1)")
 }
 
 macro_rules! define {

@@ -114,7 +114,7 @@ macro_rules! command_table {
 
             // Cluster
             Cluster "cluster" -2 () (0, 0, 0) Session front container::unknown_subcommand Cluster "3.0.0" "Depends on subcommand." "A container for Redis Cluster commands.";
-            ClusterCountKeysInSlot "cluster|countkeysinslot" 3 (STALE) (0, 0, 0) SlotNumber node scan::countkeysinslot Cluster "3.0.0" "O(1)" "Returns the number of keys in a hash slot.";
+            ClusterCountKeysInSlot "cluster|countkeysinslot" 3 (STALE) (0, 0, 0) SlotNumber node scan::countkeysinslot Cluster "3.0.0" "O(N) where N is the number of keys in the 16 slots that share a stripe with this one" "Returns the number of keys in a hash slot.";
             ClusterGetKeysInSlot "cluster|getkeysinslot" 4 (STALE) (0, 0, 0) SlotNumber node scan::getkeysinslot Cluster "3.0.0" "O(N) where N is the number of requested keys" "Returns the key names in a hash slot.";
             ClusterHelp "cluster|help" 2 (LOADING | STALE) (0, 0, 0) Session front container::help Cluster "5.0.0" "O(1)" "Returns helpful text about the different subcommands.";
             ClusterInfo "cluster|info" 2 (LOADING | STALE) (0, 0, 0) Session front cluster::info Cluster "3.0.0" "O(1)" "Returns information about the state of the cluster.";

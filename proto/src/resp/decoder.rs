@@ -59,6 +59,9 @@ pub enum ProtocolError {
     InlineQuotes,
 }
 
+/// Arguments for which memory is kept from one command to the next.
+const SPANS_KEPT: usize = 1024;
+
 /// How far decoding got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded {
@@ -93,6 +96,7 @@ impl Decoder {
     pub fn decode(&mut self, buffer: &[u8], limits: Limits) -> Result<Decoded, ProtocolError> {
         if self.at == 0 {
             self.spans.clear();
+            self.spans.shrink_to(SPANS_KEPT);
             self.is_inline = false;
             match buffer.first() {
                 None => return Ok(Decoded::Incomplete(1)),

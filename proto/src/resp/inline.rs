@@ -8,7 +8,11 @@ use super::args::Arguments;
 pub(super) fn split(line: &[u8], arguments: &mut Arguments) -> bool {
     let mut rest = line;
     loop {
-        rest = rest.trim_ascii_start();
+        while let [byte, after @ ..] = rest
+            && is_space(*byte)
+        {
+            rest = after;
+        }
         if rest.is_empty() {
             return true;
         }

@@ -118,6 +118,18 @@ impl Output {
         self.spliced = mark.spliced;
     }
 
+    /// Puts an error in the place of what was written since `mark`, if that is more than this many bytes.
+    pub fn cap(&mut self, mark: Mark, bytes_max: usize) {
+        let bytes = self.since(mark);
+        if bytes > bytes_max {
+            self.rewind(mark);
+            self.error(&format!(
+                "ERR the reply would be {bytes} bytes long, and at most {bytes_max} can be passed on: ask for fewer keys \
+                 at a time, or ask their node"
+            ));
+        }
+    }
+
     /// Bytes written since `mark`.
     pub fn since(&self, mark: Mark) -> usize {
         self.len() - mark.bytes - mark.spliced

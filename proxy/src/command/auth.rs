@@ -9,7 +9,7 @@ const WRONG: &str = "WRONGPASS invalid username-password pair or user is disable
 
 pub(super) fn auth(call: &mut Call<'_>) -> Answer {
     match call.args.len() {
-        2 if call.session.front.password.read().is_none() => Err(NO_PASSWORD.into()),
+        2 if call.session.front.password.is_none() => Err(NO_PASSWORD.into()),
         2 => authenticate(call.session, b"default", &call.args[1]),
         3 => authenticate(call.session, &call.args[1], &call.args[2]),
         _ => Err(SYNTAX.into()),
@@ -27,7 +27,6 @@ pub(super) fn authenticate(
     let matches = session
         .front
         .password
-        .read()
         .as_ref()
         .is_none_or(|expected| expected.matches(password));
     if user != b"default" || !matches {

@@ -98,7 +98,7 @@ pub(super) fn reset(call: &mut Call<'_>) -> Answer {
         return Ok(Flow::Settle);
     }
     let session = &mut *call.session;
-    session.authenticated = session.front.password.read().is_none();
+    session.authenticated = session.front.password.is_none();
     session.cluster_aware = false;
     session.replying = Replying::On;
     session.set_protocol(Protocol::Resp2);
