@@ -150,14 +150,14 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
 
 /// Bytes for each engine.
 fn share(given: &str, allowed: usize, shards: usize) -> Result<usize, String> {
-    let least = memory::BASE_BYTES + shards * memory::ENGINE_BYTES_MIN;
+    let least = memory::BASE_BYTES + shards * memory::ENGINE_BYTES_MIN / 7 * 8;
     if allowed < least {
         let megabytes = least.div_ceil(1024 * 1024);
         return Err(format!(
             "--memory {given} is too little for {shards} shards: at least {megabytes}mb will do"
         ));
     }
-    Ok((allowed - memory::BASE_BYTES) / shards)
+    Ok(memory::engines_bytes(allowed) / shards)
 }
 
 impl Sockets {

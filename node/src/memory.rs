@@ -25,10 +25,15 @@ use crate::node::Node;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The process is measured again after this part of its memory was written.
-const WRITTEN_PART: usize = 128;
+const WRITTEN_PART: usize = 256;
 
 /// Least memory that a process needs beside its engines' entries, in bytes.
-pub(crate) const BASE_BYTES: usize = 20 * 1024 * 1024;
+pub(crate) const BASE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The part of the rest that engines are given: the other eighth is for holes in pages, and for buffers.
+pub(crate) fn engines_bytes(allowed: usize) -> usize {
+    allowed.saturating_sub(BASE_BYTES) / 8 * 7
+}
 
 /// Least memory of an engine with which it is any use, in bytes.
 pub(crate) const ENGINE_BYTES_MIN: usize = 8 * 1024 * 1024;

@@ -62,9 +62,13 @@ const SAMPLE: usize = 16;
 /// Entries past their deadline to drop at once when some are found.
 const EXPIRED_MAX: usize = 16;
 
-/// Victims of one call beyond which it stops once it has freed twice what was asked. A lowered limit, or a table that
+/// Victims of one call beyond which it stops once it has freed [`FREED_MULTIPLE`] times what was asked. A lowered limit, or a table that
 /// grew, is then worked off over many writes rather than by one that waits for it.
 const VICTIMS_MAX: usize = 128;
+
+/// When long values replace short ones, most of what is freed are holes in pages that stay: several times as much has
+/// to go as comes.
+const FREED_MULTIPLE: usize = 8;
 
 /// The oldest entry seen so far. Hash and access find it again; another entry that fits them does as well.
 #[derive(Clone, Copy)]
@@ -96,7 +100,9 @@ impl Engine {
             {
                 return Err(error);
             }
-            if victims >= VICTIMS_MAX && before.saturating_sub(used) >= bytes.saturating_mul(2) {
+            if victims >= VICTIMS_MAX
+                && before.saturating_sub(used) >= bytes.saturating_mul(FREED_MULTIPLE)
+            {
                 return Ok(());
             }
             match self.evict(now) {

@@ -36,7 +36,7 @@ pub(super) fn list(call: &mut Call<'_>) -> Answer {
             .args
             .from(3)
             .iter()
-            .map(|id| integer(id).and_then(|id| u64::try_from(id).ok()));
+            .map(|id| integer(id).map(i64::cast_unsigned));
         wanted = Some(
             ids.collect::<Option<Vec<u64>>>()
                 .ok_or("ERR Invalid client ID")?,
