@@ -12,7 +12,7 @@ pub(crate) const GROUPS_MAX: usize = 64 * 1024;
 /// Groups that get their replies before others may run: few enough that their next commands are on the way while the
 /// rest of the message is handed out, enough that batches stay large. Measured with 64 tasks that each await one GET,
 /// by `examples/throughput.rs` on cores that never sleep: 370 k/s without portions, 610 k/s with 8, 680 k/s with 16, 590 k/s with 24.
-pub(crate) const PORTION_GROUPS: usize = 16;
+pub(crate) const REPLIES_PER_TURN: usize = 16;
 
 /// Capacity of a batch's buffer when its first command comes.
 pub(crate) const BATCH_CAPACITY_BYTES: usize = 4 * 1024;

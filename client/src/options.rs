@@ -2,11 +2,13 @@
 
 use std::{fmt, time::Duration};
 
+use crate::limits::REPLIES_PER_TURN;
+
 /// How connections to nodes are made and kept.
 ///
 /// ```
 /// use larder_client::Options;
-/// use std::{fmt, time::Duration};
+/// use std::time::Duration;
 ///
 /// let options = Options {
 ///     connect_timeout: Duration::from_millis(500),
@@ -26,6 +28,12 @@ pub struct Options {
     ///
     /// One pipe fills a core; more help only if the client has several to spare.
     pub pipes_per_node: usize,
+    /// How many callers get their replies before the others on their thread have their turn.
+    ///
+    /// With few, callers send their next commands while the node's last replies are still being handed out: that gives
+    /// most operations a second. With many, batches are longer and an operation costs less processor time, which is
+    /// what a proxy wants.
+    pub replies_per_turn: usize,
     /// What the cluster's nodes ask for; empty if they ask for nothing. Sent as `authorization: Bearer <password>`.
     pub password: String,
 }
@@ -37,6 +45,7 @@ impl Default for Options {
             keep_alive_interval: Duration::from_secs(2),
             keep_alive_timeout: Duration::from_secs(2),
             pipes_per_node: 1,
+            replies_per_turn: REPLIES_PER_TURN,
             password: String::new(),
         }
     }
@@ -50,6 +59,7 @@ impl fmt::Debug for Options {
             .field("keep_alive_interval", &self.keep_alive_interval)
             .field("keep_alive_timeout", &self.keep_alive_timeout)
             .field("pipes_per_node", &self.pipes_per_node)
+            .field("replies_per_turn", &self.replies_per_turn)
             .finish_non_exhaustive()
     }
 }

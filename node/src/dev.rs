@@ -202,6 +202,7 @@ async fn assemble(
     let (changes, topology) = watch::channel(Arc::new(topology));
     let options = Options {
         password: settings.resp.requirepass.clone(),
+        replies_per_turn: usize::MAX,
         ..Options::default()
     };
     let cluster = Cluster::with_topology(topology.clone(), options);

@@ -80,6 +80,7 @@ async fn run(settings: Settings) -> Result<(), String> {
         .map_err(|error| format!("cannot start threads: {error}"))?;
     let options = Options {
         password: settings.resp.requirepass.clone(),
+        replies_per_turn: usize::MAX,
         ..Options::default()
     };
     let connecting = workers

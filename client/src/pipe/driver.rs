@@ -18,7 +18,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     dial,
-    limits::{PORTION_GROUPS, RECONNECT_FIRST, RECONNECT_MAX},
+    limits::{RECONNECT_FIRST, RECONNECT_MAX},
     options::Options,
 };
 
@@ -122,7 +122,7 @@ impl Driver {
         self.shared.collect(&mut self.waiting);
         loop {
             let before = self.waiting.len();
-            let done = delivery.hand_out(&mut self.waiting, PORTION_GROUPS);
+            let done = delivery.hand_out(&mut self.waiting, self.options.replies_per_turn);
             self.shared.ended(before - self.waiting.len());
             if done? {
                 return Ok(());
