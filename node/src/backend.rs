@@ -29,6 +29,10 @@ impl Backend for NodeBackend {
         self.0.execute(command, args, now_ms, out).0
     }
 
+    fn warm(&self, keys: &[&[u8]]) {
+        self.0.engine().warm(keys.iter().copied());
+    }
+
     fn acknowledged(&self) -> u64 {
         self.0.log().acknowledged().0
     }

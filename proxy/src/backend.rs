@@ -26,6 +26,9 @@ pub trait Backend: Send + Sync + 'static {
         out: &mut Output,
     ) -> u64;
 
+    /// Says which keys the next commands are about, so that they can be fetched together. Changes nothing.
+    fn warm(&self, keys: &[&[u8]]);
+
     /// The position up to which the log has been acknowledged.
     fn acknowledged(&self) -> u64;
 
@@ -62,6 +65,8 @@ impl Backend for NoBackend {
         out.error(&format!("ERR '{}' cannot run in a proxy", command.name));
         0
     }
+
+    fn warm(&self, _: &[&[u8]]) {}
 
     fn acknowledged(&self) -> u64 {
         u64::MAX

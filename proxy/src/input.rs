@@ -9,6 +9,9 @@ const BUFFER_BYTES_MIN: usize = 2 * 1024;
 /// The buffer of a session that keeps it full, in bytes. Longer arguments get what they need, and give it back.
 const BUFFER_BYTES_BUSY: usize = 64 * 1024;
 
+/// Bytes that looking ahead reads at most: it is for short commands, and what it has read is read again.
+const AHEAD_BYTES_MAX: usize = 8 * 1024;
+
 /// The query buffer, and the decoder that reads it in place.
 ///
 /// Invariant: `start <= buffer.len()`; the command that is being decoded begins at `start`.
@@ -19,6 +22,8 @@ pub(crate) struct Input {
     decoder: Decoder,
     /// Length the buffer must reach, from `start`, before decoding can go on.
     needed: usize,
+    /// Decodes what follows, to see which keys come next.
+    ahead: Decoder,
 }
 
 impl Input {
@@ -37,6 +42,34 @@ impl Input {
                 self.needed = needed;
                 Ok(None)
             }
+        }
+    }
+
+    /// Calls `each` with the second word of each of the next complete commands, up to `count` of them: for most, the
+    /// key. Nothing is taken.
+    pub(crate) fn look_ahead<'a>(
+        &'a mut self,
+        count: usize,
+        limits: Limits,
+        mut each: impl FnMut(&'a [u8]),
+    ) {
+        let Input {
+            buffer,
+            start,
+            ahead,
+            ..
+        } = self;
+        let rest = &buffer[*start..];
+        let mut rest = &rest[..rest.len().min(AHEAD_BYTES_MAX)];
+        for _ in 0..count {
+            ahead.restart();
+            let Ok(Decoded::Complete(length)) = ahead.decode(rest, limits) else {
+                return;
+            };
+            if let Some(place) = ahead.place(1) {
+                each(&rest[place]);
+            }
+            rest = &rest[length..];
         }
     }
 
@@ -137,6 +170,24 @@ mod tests {
             "{}",
             input.capacity()
         );
+    }
+
+    #[tokio::test]
+    async fn looking_ahead_takes_nothing() {
+        let mut input = Input::default();
+        let mut bytes = &b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nGET inline\r\n*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n*2\r\n$3\r\nGE"[..];
+        input.receive(&mut bytes).await.unwrap();
+        let before = input.len();
+        for count in [1, 8] {
+            let mut keys = Vec::new();
+            input.look_ahead(count, Limits::default(), |key| keys.push(key.to_vec()));
+            let expected: &[&[u8]] = if count == 1 { &[b"a"] } else { &[b"a", b"b"] };
+            assert_eq!(keys, expected);
+        }
+        assert_eq!(input.len(), before);
+        let length = input.next(Limits::default()).unwrap().unwrap();
+        assert_eq!(&input.args()[1], b"a");
+        input.advance(length);
     }
 
     #[tokio::test]

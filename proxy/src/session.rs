@@ -49,6 +49,12 @@ pub(crate) enum Flow {
     Close,
 }
 
+/// Commands to look ahead for the keys of.
+const AHEAD: usize = 8;
+
+/// With less input than this, there are hardly two commands in it.
+const AHEAD_BYTES_MIN: usize = 64;
+
 /// A session's state between commands.
 pub(crate) struct Session {
     pub(crate) front: Arc<Front>,
@@ -118,7 +124,13 @@ impl Session {
         self.now_ms = now_ms();
         self.client().active_ms.store(self.now_ms, Relaxed);
         let bulk_bytes_max = front.limits.bulk_bytes_max.load(Relaxed);
+        let mut warm = 0;
         loop {
+            if warm == 0 && view.local.is_some() {
+                warm = AHEAD;
+                self.warm(input, bulk_bytes_max);
+            }
+            warm -= usize::from(warm > 0);
             let limits = Limits {
                 bulk_bytes_max,
                 authenticated: self.authenticated,
@@ -149,6 +161,25 @@ impl Session {
             if self.client().is_killed() {
                 return Flow::Close;
             }
+        }
+    }
+
+    /// Has the keys of the next commands fetched, if there are several.
+    fn warm(&self, input: &mut Input, bulk_bytes_max: usize) {
+        if input.len() < AHEAD_BYTES_MIN || !self.authenticated {
+            return;
+        }
+        let limits = Limits {
+            bulk_bytes_max,
+            authenticated: true,
+        };
+        let (mut keys, mut count) = ([&[][..]; AHEAD], 0);
+        input.look_ahead(AHEAD, limits, |key| {
+            keys[count] = key;
+            count += 1;
+        });
+        if count > 1 {
+            self.front.backend.warm(&keys[..count]);
         }
     }
 

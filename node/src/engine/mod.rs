@@ -31,6 +31,7 @@ mod table;
 mod tests;
 mod time;
 mod value;
+mod warm;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub use scan::ScanCursor;
 pub use stats::Stats;
 pub use time::Millis;
 pub use value::{LARGE_BYTES_MIN, Value};
+pub use warm::AHEAD_MAX;
 
 use eviction::PolicyCell;
 use flush::Disposer;

@@ -116,6 +116,11 @@ impl Segment {
         ((u64::from(hash - self.first) * u64::from(self.homes)) >> self.bits) as usize
     }
 
+    /// What stands at the hash's home: read to have its cache line.
+    pub(super) fn home_hash(&self, hash: u32) -> u32 {
+        self.cells.get(self.home(hash)).map_or(0, |cell| cell.hash)
+    }
+
     /// Where the entries with these hashes, all of the range, stand.
     pub(super) fn with_hashes(
         &self,

@@ -73,6 +73,11 @@ impl Table {
             .find(|&place| self.cell(place).payload.key() == key)
     }
 
+    /// See [`Segment::home_hash`].
+    pub(super) fn home_hash(&self, hash: u32) -> u32 {
+        self.segment(self.index(hash)).home_hash(hash)
+    }
+
     /// Where the entries with these hashes stand. The hashes differ in the last [`SEGMENT_BITS_MIN`] bits at most.
     pub(super) fn with_hashes(
         &self,

@@ -1,5 +1,7 @@
 //! Decoding commands in place: the arguments stay where they were received.
 
+use std::ops::Range;
+
 use thiserror::Error;
 
 use super::{
@@ -116,6 +118,12 @@ impl Decoder {
         Ok(self.complete())
     }
 
+    /// Forgets what it has read of a command that is not complete.
+    pub fn restart(&mut self) {
+        self.at = 0;
+        self.bulk = None;
+    }
+
     /// The arguments of the command last completed, which began at the start of `buffer`.
     pub fn args<'a>(&'a self, buffer: &'a [u8]) -> Args<'a> {
         if self.is_inline {
@@ -123,6 +131,13 @@ impl Decoder {
         } else {
             Args::new(buffer, &self.spans)
         }
+    }
+
+    /// Where an argument of the command last completed lies in its buffer; `None` for an inline command, whose arguments
+    /// lie elsewhere.
+    pub fn place(&self, index: usize) -> Option<Range<usize>> {
+        let span = self.spans.get(index).filter(|_| !self.is_inline)?;
+        Some(span.start as usize..span.end as usize)
     }
 
     /// Whether the command last completed was inline; if not, its bytes are a RESP array that can be passed on.
