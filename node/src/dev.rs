@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -62,23 +61,6 @@ pub struct DevSettings {
 
     #[command(flatten)]
     resp: RespSettings,
-
-    /// Milliseconds that a command waits for another node
-    #[arg(long, env = "LARDER_FORWARD_TIMEOUT_MS", default_value_t = 1000, value_name = "MS", value_parser = value_parser!(u64).range(1..=600_000))]
-    forward_timeout_ms: u64,
-
-    /// Seconds that clients get to read their replies when the process stops
-    #[arg(
-        long,
-        env = "LARDER_DRAIN_SECONDS",
-        default_value_t = 5,
-        value_name = "SECONDS"
-    )]
-    drain_seconds: u64,
-
-    /// File of settings, in TOML, with the names of these flags
-    #[arg(long, env = "LARDER_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 fn no_replicas(text: &str) -> Result<u16, String> {
@@ -138,7 +120,7 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
     process::announce(&screen)?;
 
     stop.received().await;
-    let patience = Duration::from_secs(settings.drain_seconds);
+    let patience = Duration::from_secs(settings.resp.drain_seconds);
     tokio::select! {
         () = Front::drain_all(&fronts, patience) => {}
         // Whoever asks twice is in a hurry.
@@ -206,14 +188,8 @@ async fn assemble(
         ..Options::default()
     };
     let cluster = Cluster::with_topology(topology.clone(), options);
-    let timeout = Duration::from_millis(settings.forward_timeout_ms);
-    let front = |address, backend| {
-        Front::new(
-            settings.resp.front(address, timeout),
-            backend,
-            cluster.clone(),
-        )
-    };
+    let front =
+        |address, backend| Front::new(settings.resp.front(address), backend, cluster.clone());
 
     let mut fronts = vec![front(proxy.address(), Arc::new(NoBackend))];
     proxy.serve(Arc::clone(&fronts[0]), Arc::clone(&workers));

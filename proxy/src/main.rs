@@ -1,6 +1,6 @@
 //! `larder-proxy`: a RESP proxy, so that plain Redis clients can use a Larder cluster.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use larder_client::{Options, cluster::Cluster};
@@ -28,24 +28,6 @@ struct Settings {
 
     #[command(flatten)]
     resp: RespSettings,
-
-    /// Milliseconds that a command waits for a node
-    #[arg(long, env = "LARDER_FORWARD_TIMEOUT_MS", default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
-    forward_timeout_ms: u64,
-
-    /// Seconds that clients get to read their replies when the proxy stops
-    #[arg(
-        long,
-        env = "LARDER_DRAIN_SECONDS",
-        default_value_t = 5,
-        value_name = "SECONDS"
-    )]
-    drain_seconds: u64,
-
-    /// File of settings, in TOML, with the names of these flags
-    #[arg(long, env = "LARDER_CONFIG", value_name = "FILE")]
-    #[allow(dead_code)]
-    config: Option<PathBuf>,
 }
 
 /// A seed is `host:port`, as in what `larder-node` prints.
@@ -90,12 +72,7 @@ async fn run(settings: Settings) -> Result<(), String> {
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
-    let timeout = Duration::from_millis(settings.forward_timeout_ms);
-    let front = Front::new(
-        settings.resp.front(address, timeout),
-        Arc::new(NoBackend),
-        cluster,
-    );
+    let front = Front::new(settings.resp.front(address), Arc::new(NoBackend), cluster);
     listener.serve(Arc::clone(&front), Arc::new(workers));
 
     process::announce(&[
@@ -106,7 +83,7 @@ async fn run(settings: Settings) -> Result<(), String> {
     stop.received().await;
     let fronts = [front];
     tokio::select! {
-        () = Front::drain_all(&fronts, Duration::from_secs(settings.drain_seconds)) => {}
+        () = Front::drain_all(&fronts, Duration::from_secs(settings.resp.drain_seconds)) => {}
         // Whoever asks twice is in a hurry.
         () = stop.received() => {}
     }

@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     fs,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -58,6 +59,23 @@ pub struct RespSettings {
     /// Threads that serve
     #[arg(long, env = "LARDER_THREADS", default_value_t = default_threads(), value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
+
+    /// Milliseconds that a command waits for another node
+    #[arg(long, env = "LARDER_FORWARD_TIMEOUT_MS", default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub forward_timeout_ms: u64,
+
+    /// Seconds that clients get to read their replies when the process stops
+    #[arg(
+        long,
+        env = "LARDER_DRAIN_SECONDS",
+        default_value_t = 5,
+        value_name = "SECONDS"
+    )]
+    pub drain_seconds: u64,
+
+    /// File of settings, in TOML, with the names of these flags
+    #[arg(long, env = "LARDER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// The password travels in a header between nodes, which takes no other characters.
@@ -70,14 +88,14 @@ fn password(text: &str) -> Result<String, String> {
 
 impl RespSettings {
     /// The settings of a front end that listens on this address.
-    pub fn front(&self, address: SocketAddr, forward_timeout: Duration) -> FrontSettings {
+    pub fn front(&self, address: SocketAddr) -> FrontSettings {
         FrontSettings {
             address,
             password: self.requirepass.clone(),
             unprotected: self.unprotected,
             clients_max: self.maxclients as usize,
             idle_seconds: self.timeout.into(),
-            forward_timeout,
+            forward_timeout: Duration::from_millis(self.forward_timeout_ms),
         }
     }
 }

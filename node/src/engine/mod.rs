@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::quality::FixedState;
-use larder_proto::Slot;
+use larder_proto::{Slot, limits::VALUE_BYTES_MAX};
 use parking_lot::Mutex;
 
 use crate::log::Log;
@@ -47,6 +47,7 @@ pub use entry::Entry;
 pub use error::EngineError;
 pub use eviction::EvictionPolicy;
 pub use expiry::Sweep;
+pub use larder_proto::limits::KEY_BYTES_MAX;
 pub use locked::Locked;
 pub use scan::ScanCursor;
 pub use stats::Stats;
@@ -59,9 +60,6 @@ use flush::Disposer;
 use population::Population;
 use random::Random;
 use stripe::Stripe;
-
-/// Longest key, in bytes.
-pub const KEY_BYTES_MAX: usize = 64 * 1024;
 
 /// How many stripes there are. Divides [`Slot::COUNT`], so that every stripe serves as many slots.
 const STRIPES: usize = 1024;
@@ -87,7 +85,7 @@ impl Default for EngineConfig {
         EngineConfig {
             memory_limit: 0,
             policy: EvictionPolicy::default(),
-            value_bytes_max: 512 * 1024 * 1024,
+            value_bytes_max: VALUE_BYTES_MAX,
             seed: rand::random(),
         }
     }
