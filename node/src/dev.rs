@@ -180,6 +180,7 @@ async fn assemble(
         .map(|number| Identity::fresh(format!("node-{number}")))
         .collect();
     let topology = found(&settings, &identities, &sockets)
+        .await
         .map_err(|error| format!("cannot found the cluster: {error}"))?;
     let (changes, topology) = watch::channel(Arc::new(topology));
     let options = Options {
@@ -222,7 +223,7 @@ async fn assemble(
 }
 
 /// Registers the nodes with an embedded coordinator and has it found a cluster of one shard a node.
-fn found(
+async fn found(
     settings: &DevSettings,
     identities: &[Identity],
     sockets: &[Sockets],
@@ -238,15 +239,15 @@ fn found(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             unknown: Map::new(),
         };
-        coordinator::register(&records, CLUSTER, &identity.name, &record)?;
+        coordinator::register(&records, CLUSTER, &identity.name, &record).await?;
     }
     let shards: Vec<(String, String)> = sockets
         .iter()
         .zip(identities)
         .map(|(sockets, identity)| (sockets.shard.clone(), identity.name.clone()))
         .collect();
-    coordinator::found(&records, CLUSTER, &shards)?;
-    coordinator::topology(&records, CLUSTER)
+    coordinator::found(&records, CLUSTER, &shards).await?;
+    coordinator::topology(&records, CLUSTER).await
 }
 
 fn advertised(settings: &DevSettings) -> String {

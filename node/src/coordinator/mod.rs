@@ -6,12 +6,65 @@
 //! /larder/<cluster>/slots             epoch, owner of every slot range
 //! ```
 //!
-//! [`Embedded`] keeps them in this process, for a cluster that lives and dies with it.
+//! [`Coordinator`] is what a node needs of it. [`Embedded`] keeps the records in this process, for a cluster that
+//! lives and dies with it.
 
 mod embedded;
+mod error;
 mod placement;
+mod record;
 mod records;
 
-pub use embedded::{Conflict, Embedded, Record};
+use std::{fmt, time::Duration};
+
+use futures_core::stream::BoxStream;
+
+pub use embedded::Embedded;
+pub use error::CoordinatorError;
 pub use placement::{PlacementError, found, register, topology};
+pub use record::{LeaseId, Listing, Record, WatchEvent};
 pub use records::{NodeRecord, RangeRecord, ShardRecord, SlotsRecord};
+
+/// A store of small records on which every node of a cluster agrees.
+///
+/// Every call ends within a bounded time. A call that ends with [`CoordinatorError::Unavailable`] may have been
+/// carried out, or may still be: whoever depends on it reads the record again.
+#[tonic::async_trait]
+pub trait Coordinator: Send + Sync + fmt::Debug + 'static {
+    /// The record of this key. Linearizable: it is not older than the call.
+    async fn get(&self, key: &str) -> Result<Option<Record>, CoordinatorError>;
+
+    /// All records whose keys begin with `prefix`, in order of their keys, as they were at one revision.
+    /// Linearizable.
+    async fn list(&self, prefix: &str) -> Result<Listing, CoordinatorError>;
+
+    /// Writes a record whose revision is still `expected`; 0: that does not exist. Returns its new revision.
+    ///
+    /// The record vanishes with `lease`. Without one it stays, even if the last write gave it one.
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: u64,
+        value: Vec<u8>,
+        lease: Option<LeaseId>,
+    ) -> Result<u64, CoordinatorError>;
+
+    /// Removes a record whose revision is still `expected`. Returns the revision of the removal.
+    async fn compare_and_delete(&self, key: &str, expected: u64) -> Result<u64, CoordinatorError>;
+
+    /// A new lease that lives for `ttl`. The coordinator may round up, to whole seconds and to a least time of its own.
+    async fn grant(&self, ttl: Duration) -> Result<LeaseId, CoordinatorError>;
+
+    /// Renews a lease. Returns how long it lives, counted from the moment this was called: it lives no less.
+    /// `LeaseGone` when it has expired or was revoked.
+    async fn keep_alive(&self, lease: LeaseId) -> Result<Duration, CoordinatorError>;
+
+    /// Ends a lease and removes its records. Done already is done.
+    async fn revoke(&self, lease: LeaseId) -> Result<(), CoordinatorError>;
+
+    /// The changes of records whose keys begin with `prefix`, after revision `after`, in order of their revisions.
+    ///
+    /// The stream never ends. It connects again by itself and misses no change; when the changes since are no longer
+    /// kept, it gives [`WatchEvent::Reset`] with all records instead. Dropping it ends the watch.
+    fn watch(&self, prefix: &str, after: u64) -> BoxStream<'static, WatchEvent>;
+}

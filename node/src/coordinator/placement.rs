@@ -8,7 +8,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Map;
 use thiserror::Error;
 
-use super::{Conflict, Embedded, NodeRecord, RangeRecord, ShardRecord, SlotsRecord, records};
+use super::{
+    Coordinator, CoordinatorError, NodeRecord, RangeRecord, Record, ShardRecord, SlotsRecord,
+    records,
+};
 
 /// Why records and topology do not go together.
 #[derive(Debug, Error)]
@@ -32,9 +35,9 @@ pub enum PlacementError {
         /// The name.
         name: String,
     },
-    /// Somebody else changed a record.
+    /// Somebody else changed a record, or the coordinator cannot be asked.
     #[error(transparent)]
-    Conflict(#[from] Conflict),
+    Coordinator(#[from] CoordinatorError),
     /// The records contradict each other.
     #[error(transparent)]
     Topology(#[from] TopologyError),
@@ -45,8 +48,8 @@ fn prefix(cluster: &str, kind: &str) -> String {
 }
 
 /// Writes a node's record. Fails if there is a node of this name.
-pub fn register(
-    records: &Embedded,
+pub async fn register(
+    records: &dyn Coordinator,
     cluster: &str,
     name: &str,
     record: &NodeRecord,
@@ -56,11 +59,12 @@ pub fn register(
         format!("{}{name}", prefix(cluster, "nodes/")),
         record,
     )
+    .await
 }
 
 /// Writes the shards and slots of a new cluster: each member of `shards` is a shard's name and its primary's.
-pub fn found(
-    records: &Embedded,
+pub async fn found(
+    records: &dyn Coordinator,
     cluster: &str,
     shards: &[(String, String)],
 ) -> Result<(), PlacementError> {
@@ -76,7 +80,8 @@ pub fn found(
             records,
             format!("{}{shard}", prefix(cluster, "shards/")),
             &record,
-        )?;
+        )
+        .await?;
     }
     let members: Vec<ring::Member> = shards
         .iter()
@@ -104,29 +109,34 @@ pub fn found(
         ranges: ranges.collect(),
         unknown: Map::new(),
     };
-    write_new(records, key, &record)
+    write_new(records, key, &record).await
 }
 
-fn write_new(
-    records: &Embedded,
+async fn write_new(
+    records: &dyn Coordinator,
     key: String,
-    record: &impl serde::Serialize,
+    record: &(impl serde::Serialize + Sync),
 ) -> Result<(), PlacementError> {
     let value = records::encode(record).map_err(|source| PlacementError::Malformed {
         key: key.clone(),
         source,
     })?;
-    records.compare_and_set(&key, 0, value)?;
+    records.compare_and_set(&key, 0, value, None).await?;
     Ok(())
 }
 
 /// The topology that the records describe.
-pub fn topology(records: &Embedded, cluster: &str) -> Result<Topology, PlacementError> {
-    let nodes: Vec<(String, NodeRecord)> = read_all(records, &prefix(cluster, "nodes/"))?;
-    let shards: Vec<(String, ShardRecord)> = read_all(records, &prefix(cluster, "shards/"))?;
+pub async fn topology(
+    records: &dyn Coordinator,
+    cluster: &str,
+) -> Result<Topology, PlacementError> {
+    let listing = records.list(&prefix(cluster, "")).await?.records;
+    let nodes: Vec<(String, NodeRecord)> = read_all(&listing, &prefix(cluster, "nodes/"))?;
+    let shards: Vec<(String, ShardRecord)> = read_all(&listing, &prefix(cluster, "shards/"))?;
     let key = prefix(cluster, "slots");
-    let record = records
-        .get(&key)
+    let (_, record) = listing
+        .iter()
+        .find(|(found, _)| *found == key)
         .ok_or_else(|| PlacementError::Missing(key.clone()))?;
     let slots: SlotsRecord = read(&key, &record.value)?;
 
@@ -193,12 +203,14 @@ fn shard(
 }
 
 fn read_all<R: DeserializeOwned>(
-    records: &Embedded,
+    listing: &[(String, Record)],
     prefix: &str,
 ) -> Result<Vec<(String, R)>, PlacementError> {
-    let list = records.list(prefix).into_iter();
-    list.map(|(key, record)| Ok((key[prefix.len()..].to_owned(), read(&key, &record.value)?)))
-        .collect()
+    let named = |(key, record): &(String, Record)| {
+        let name = key.strip_prefix(prefix)?.to_owned();
+        Some(read(key, &record.value).map(|record| (name, record)))
+    };
+    listing.iter().filter_map(named).collect()
 }
 
 fn read<R: DeserializeOwned>(key: &str, value: &[u8]) -> Result<R, PlacementError> {
@@ -211,6 +223,7 @@ fn read<R: DeserializeOwned>(key: &str, value: &[u8]) -> Result<R, PlacementErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinator::Embedded;
 
     fn node(name: &str) -> NodeRecord {
         NodeRecord {
@@ -223,17 +236,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_new_cluster_has_a_topology() {
+    #[tokio::test]
+    async fn a_new_cluster_has_a_topology() {
         let records = Embedded::new();
         let pairs: Vec<(String, String)> = (0..3)
             .map(|n| (format!("shard-{n}"), format!("node-{n}")))
             .collect();
         for (_, name) in &pairs {
-            register(&records, "test", name, &node(name)).unwrap();
+            register(&records, "test", name, &node(name)).await.unwrap();
         }
-        found(&records, "test", &pairs).unwrap();
-        let topology = topology(&records, "test").unwrap();
+        found(&records, "test", &pairs).await.unwrap();
+        let topology = topology(&records, "test").await.unwrap();
         assert_eq!(
             (topology.nodes.len(), topology.shards.len(), topology.epoch),
             (3, 3, 1)
@@ -251,20 +264,24 @@ mod tests {
         );
     }
 
-    #[test]
-    fn two_nodes_of_one_name_and_strangers_are_refused() {
+    #[tokio::test]
+    async fn two_nodes_of_one_name_and_strangers_are_refused() {
         let records = Embedded::new();
-        register(&records, "test", "a", &node("a")).unwrap();
+        register(&records, "test", "a", &node("a")).await.unwrap();
         assert!(matches!(
-            register(&records, "test", "a", &node("a")),
-            Err(PlacementError::Conflict(_))
+            register(&records, "test", "a", &node("a")).await,
+            Err(PlacementError::Coordinator(
+                CoordinatorError::Conflict { .. }
+            ))
         ));
         assert!(matches!(
-            topology(&records, "test"),
+            topology(&records, "test").await,
             Err(PlacementError::Missing(_))
         ));
-        found(&records, "test", &[("s".into(), "b".into())]).unwrap();
-        let error = topology(&records, "test").unwrap_err();
+        found(&records, "test", &[("s".into(), "b".into())])
+            .await
+            .unwrap();
+        let error = topology(&records, "test").await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "the record '/larder/test/shards/s' names 'b', which is not there"
