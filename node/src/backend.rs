@@ -6,9 +6,11 @@ use larder_proto::{
     command::Command,
     resp::{Args, Output},
 };
-use larder_proxy::{Backend, ConfigError, Info, SlowLog, settings::parse_bytes};
+use larder_proxy::{
+    Access, Backend, Closed, ConfigError, Info, Revoked, SlowLog, settings::parse_bytes,
+};
 
-use crate::{engine::EvictionPolicy, memory, node::Node};
+use crate::{engine::EvictionPolicy, log::Position, memory, node::Node};
 
 /// Serves a node's slots in place.
 #[derive(Debug)]
@@ -19,26 +21,40 @@ impl Backend for NodeBackend {
         Some(&self.0.identity().name)
     }
 
+    fn reign(&self) -> u64 {
+        self.0.reign()
+    }
+
     fn execute(
         &self,
         command: &'static Command,
         args: Args<'_>,
         now_ms: u64,
+        access: Access,
         out: &mut Output,
-    ) -> u64 {
-        self.0.execute(command, args, now_ms, out).0
+    ) -> Result<u64, Closed> {
+        let position = self.0.execute(command, args, now_ms, access, out)?;
+        Ok(position.0)
     }
 
     fn warm(&self, keys: &[&[u8]]) {
         self.0.engine().warm(keys.iter().copied());
     }
 
-    fn acknowledged(&self) -> u64 {
-        self.0.log().acknowledged().0
+    fn released(&self, position: u64, reign: u64) -> bool {
+        self.0.released(Position(position), reign)
     }
 
-    fn acknowledge(&self, position: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.0.acknowledge(crate::log::Position(position)))
+    fn release(
+        &self,
+        position: u64,
+        reign: u64,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Revoked>> + Send + '_>> {
+        Box::pin(self.0.release(Position(position), reign))
+    }
+
+    fn replica_reads(&self) -> bool {
+        self.0.replica_reads()
     }
 
     fn slowlog(&self) -> Arc<SlowLog> {

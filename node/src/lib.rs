@@ -16,11 +16,13 @@ pub mod command;
 pub mod coordinator;
 pub mod dev;
 pub mod engine;
+mod fence;
 pub mod grpc;
 pub mod log;
 mod memory;
 mod node;
 
 pub use backend::NodeBackend;
+pub use fence::{Fence, Held};
 pub use memory::Governor;
-pub use node::{Identity, Node};
+pub use node::{Identity, Node, Parts};

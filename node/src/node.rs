@@ -3,9 +3,12 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -14,7 +17,7 @@ use larder_proto::{
     resp::{Args, Output},
     topology::Topology,
 };
-use larder_proxy::{SlowLog, View, now_ms};
+use larder_proxy::{Access, Closed, Revoked, SlowLog, View, now_ms};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
@@ -23,6 +26,7 @@ use tokio::{
 use crate::{
     command,
     engine::{Engine, EngineConfig, Millis, Sweep},
+    fence::{Fence, Held},
     log::{Log, Position},
     memory::Governor,
 };
@@ -54,12 +58,45 @@ impl Identity {
     }
 }
 
+/// What a node's sessions share with the replication of its shard.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The keys.
+    pub engine: Arc<Engine>,
+    /// The log that the engine appends to.
+    pub log: Arc<Log>,
+    /// Under which reign the node serves, and until when.
+    pub fence: Arc<Fence>,
+}
+
+impl Parts {
+    /// An empty engine and its log, behind a fence.
+    pub fn new(config: EngineConfig, fence: Fence) -> Parts {
+        let log = Arc::new(Log::new());
+        Parts {
+            engine: Arc::new(Engine::new(config, Arc::clone(&log))),
+            log,
+            fence: Arc::new(fence),
+        }
+    }
+}
+
 /// One node.
+///
+/// It has two views of what it may serve. Its topology routes: it says whom to ask, and is always a little old. The
+/// engine's open slots and the fence decide: whatever the topology says, a command is executed only on an open slot,
+/// and told of only while the reign is held. What they refuse is sent where the topology points, again and again, until
+/// the views agree or the time is up.
 #[derive(Debug)]
 pub struct Node {
     identity: Identity,
-    engine: Engine,
+    engine: Arc<Engine>,
     log: Arc<Log>,
+    fence: Arc<Fence>,
+    /// What [`Node::fresh_until`] counts from.
+    origin: Instant,
+    /// Until when a replica's keys are fresh enough to be read, in nanoseconds since `origin`; 0: they are not.
+    fresh_until: AtomicU64,
     topology: watch::Receiver<Arc<Topology>>,
     view: ArcSwap<View>,
     /// What the operator allowed. The engine's own limit is lower while the process takes more than that allows for.
@@ -70,21 +107,33 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with an empty engine, in a cluster that looks like this.
+    /// A node with an empty engine and no replication, in a cluster that looks like this.
     pub fn new(
         identity: Identity,
         config: EngineConfig,
         topology: watch::Receiver<Arc<Topology>>,
         governor: Arc<Governor>,
     ) -> Arc<Node> {
-        let log = Arc::new(Log::new());
+        let parts = Parts::new(config, Fence::standalone());
+        Node::with_parts(identity, parts, topology, governor)
+    }
+
+    /// A node whose keys, log and fence somebody else has a hand in.
+    pub fn with_parts(
+        identity: Identity,
+        parts: Parts,
+        topology: watch::Receiver<Arc<Topology>>,
+        governor: Arc<Governor>,
+    ) -> Arc<Node> {
         let view = View::of(Arc::clone(&topology.borrow()), Some(&identity.name));
-        let memory_max = AtomicUsize::new(config.memory_limit);
-        let engine = Engine::new(config, Arc::clone(&log));
+        let memory_max = AtomicUsize::new(parts.engine.memory_limit());
         let node = Arc::new(Node {
             identity,
-            engine,
-            log,
+            engine: parts.engine,
+            log: parts.log,
+            fence: parts.fence,
+            origin: Instant::now(),
+            fresh_until: AtomicU64::new(0),
             topology,
             view: ArcSwap::from_pointee(view),
             memory_max,
@@ -110,6 +159,38 @@ impl Node {
         &self.log
     }
 
+    /// Under which reign it serves, and until when.
+    pub fn fence(&self) -> &Arc<Fence> {
+        &self.fence
+    }
+
+    /// The reign under which commands may be executed now; 0: none.
+    pub(crate) fn reign(&self) -> u64 {
+        self.fence.reign(Instant::now())
+    }
+
+    /// Says until when the keys of this node, a replica, are fresh enough to be read: until the bound after it last
+    /// heard from its primary with everything applied that the primary had acknowledged by then.
+    pub fn set_fresh_until(&self, until: Instant) {
+        self.fresh_until.store(self.moment(until), Release);
+    }
+
+    /// Says that the keys of this node are not to be read: before they are thrown away to be copied anew.
+    pub fn set_stale(&self) {
+        self.fresh_until.store(0, Release);
+    }
+
+    /// Whether the keys of this node may be read as those of a replica.
+    pub(crate) fn replica_reads(&self) -> bool {
+        let until = self.fresh_until.load(Acquire);
+        until != 0 && self.moment(Instant::now()) < until
+    }
+
+    fn moment(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.origin);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// The commands that took long.
     pub(crate) fn slowlog(&self) -> &Arc<SlowLog> {
         &self.slowlog
@@ -125,23 +206,81 @@ impl Node {
         self.view.load()
     }
 
-    /// Executes a command on this node's keys and writes its reply, which may leave once the log has been acknowledged
-    /// up to the position returned.
+    /// Executes a command on this node's keys and writes its reply, which may leave once [`Node::release`] says so for
+    /// the position returned. A replica's replies may leave at once.
     pub(crate) fn execute(
         &self,
         command: &'static Command,
         args: Args<'_>,
         now_ms: u64,
+        access: Access,
         out: &mut Output,
-    ) -> Position {
+    ) -> Result<Position, Closed> {
+        if access == Access::Replica {
+            return self.read(command, args, now_ms, out);
+        }
         if command.flags.contains(Flags::DENY_OOM) {
             self.governor.wrote(args.iter().map(<[u8]>::len).sum());
         }
-        command::execute(&self.engine, command, args, Millis(now_ms), out)
+        Ok(command::execute(
+            &self.engine,
+            command,
+            args,
+            Millis(now_ms),
+            out,
+        ))
     }
 
-    /// Waits until the log has been acknowledged up to a position.
-    pub(crate) async fn acknowledge(&self, position: Position) {
+    /// Executes a command on this replica's keys, if it finds only what the primary has acknowledged.
+    ///
+    /// The keys may hold writes that the primary has not acknowledged yet, and may never acknowledge. Rather than wait
+    /// for that, which would take a fence of its own, such a read is left to the primary.
+    fn read(
+        &self,
+        command: &'static Command,
+        args: Args<'_>,
+        now_ms: u64,
+        out: &mut Output,
+    ) -> Result<Position, Closed> {
+        let start = out.mark();
+        let seen = command::execute(&self.engine, command, args, Millis(now_ms), out);
+        // The order matters: a replica that is about to start anew first says that it is stale, then resets its log.
+        // So what is still fresh after the log was looked at was read and acknowledged in one history.
+        if self.log.acknowledged() >= seen && self.replica_reads() {
+            return Ok(Position::default());
+        }
+        out.rewind(start);
+        Err(Closed)
+    }
+
+    /// Whether replies may leave that tell of what was executed in this reign up to this position. 0 and 0: of nothing.
+    pub(crate) fn released(&self, position: Position, reign: u64) -> bool {
+        reign == 0 && position == Position::default()
+            || self.log.acknowledged() >= position
+                && self.fence.check(reign, Instant::now()) == Held::Yes
+    }
+
+    /// Waits until such replies may leave. See [`larder_proxy::Backend::release`].
+    pub(crate) async fn release(&self, position: Position, reign: u64) -> Result<(), Revoked> {
+        loop {
+            let changed = self.fence.changed();
+            // First the log, then the fence: only while the reign lasts do positions mean what they did when it was
+            // executed.
+            if self.released(position, reign) {
+                return Ok(());
+            }
+            match self.fence.check(reign, Instant::now()) {
+                Held::Revoked => return Err(Revoked),
+                Held::Wait => changed.await,
+                Held::Yes => tokio::select! {
+                    () = self.acknowledgement(position) => {}
+                    () = changed => {}
+                },
+            }
+        }
+    }
+
+    async fn acknowledgement(&self, position: Position) {
         while self.log.acknowledged() < position {
             tokio::task::yield_now().await;
         }

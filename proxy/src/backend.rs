@@ -9,13 +9,41 @@ use larder_proto::{
 
 use crate::{ConfigError, Info, SlowLog};
 
+/// As what a command wants a node to execute it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// As the primary of its keys' slot.
+    Primary,
+    /// As a replica, with what has come to it of acknowledged writes. Only for commands that change nothing.
+    Replica,
+}
+
+/// The command was certainly not executed: its slot is not open here, or this replica is not fresh enough. Nothing was
+/// written to the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+/// The reign under which something was executed was lost: others may have executed commands at the same time, and
+/// what was written may be gone. Nobody may be told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked;
+
 /// The part of the keyspace in this process, if any.
 pub trait Backend: Send + Sync + 'static {
     /// The name of the node whose shard is served in place; `None` for a proxy.
     fn node(&self) -> Option<&str>;
 
+    /// The reign under which this node may execute commands now. 0: it is no primary, or its lease has run out.
+    ///
+    /// A session asks once for each run of commands, before the first of them, and shows the answer again when it
+    /// wants to tell what they did: see [`Backend::release`].
+    fn reign(&self) -> u64;
+
     /// Executes a command on this node's keys and writes its reply. The arity has been checked, and the topology names
-    /// this node as the primary of the command's slot.
+    /// this node as the primary of the command's slot; or as a replica, for [`Access::Replica`].
+    ///
+    /// The topology routes, but it does not decide: a topology is always a little old. Which slots the engine has open
+    /// is decided under the lock of the keys, and [`Closed`] sends the command the way of those for other nodes.
     ///
     /// Returns the log position that must be acknowledged before the reply may leave.
     fn execute(
@@ -23,17 +51,26 @@ pub trait Backend: Send + Sync + 'static {
         command: &'static Command,
         args: Args<'_>,
         now_ms: u64,
+        access: Access,
         out: &mut Output,
-    ) -> u64;
+    ) -> Result<u64, Closed>;
 
     /// Says which keys the next commands are about, so that they can be fetched together. Changes nothing.
     fn warm(&self, keys: &[&[u8]]);
 
-    /// The position up to which the log has been acknowledged.
-    fn acknowledged(&self) -> u64;
+    /// Whether replies may leave that tell of what was executed in this reign, up to this position of the log. Cheap.
+    fn released(&self, position: u64, reign: u64) -> bool;
 
-    /// Waits until the log has been acknowledged up to a position.
-    fn acknowledge(&self, position: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Waits until such replies may leave: until the log has acknowledged the position, and the lease of the reign was
+    /// valid at a moment after their execution. [`Revoked`]: they never may.
+    fn release(
+        &self,
+        position: u64,
+        reign: u64,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Revoked>> + Send + '_>>;
+
+    /// Whether this node is a replica whose keys are fresh enough for [`Access::Replica`].
+    fn replica_reads(&self) -> bool;
 
     /// Where the commands that take long on this node are noted; shared with whoever else executes them.
     fn slowlog(&self) -> Arc<SlowLog>;
@@ -60,20 +97,37 @@ impl Backend for NoBackend {
         None
     }
 
-    fn execute(&self, command: &'static Command, _: Args<'_>, _: u64, out: &mut Output) -> u64 {
-        // No topology names a proxy as a primary.
-        out.error(&format!("ERR '{}' cannot run in a proxy", command.name));
+    fn reign(&self) -> u64 {
         0
+    }
+
+    fn execute(
+        &self,
+        _: &'static Command,
+        _: Args<'_>,
+        _: u64,
+        _: Access,
+        _: &mut Output,
+    ) -> Result<u64, Closed> {
+        Err(Closed)
     }
 
     fn warm(&self, _: &[&[u8]]) {}
 
-    fn acknowledged(&self) -> u64 {
-        u64::MAX
+    fn released(&self, _: u64, _: u64) -> bool {
+        true
     }
 
-    fn acknowledge(&self, _: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(std::future::ready(()))
+    fn release(
+        &self,
+        _: u64,
+        _: u64,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Revoked>> + Send + '_>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn replica_reads(&self) -> bool {
+        false
     }
 
     fn slowlog(&self) -> Arc<SlowLog> {

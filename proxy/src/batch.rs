@@ -13,6 +13,7 @@ use larder_proto::{
 use crate::{
     forward::{self, Group, Replies},
     front::{Front, View},
+    in_place::InPlace,
     merge::{self, Cursor},
 };
 
@@ -95,6 +96,11 @@ impl Batch {
         self.holes.len()
     }
 
+    /// Whether commands are on their way to a shard.
+    pub(crate) fn has_commands_for(&self, shard: usize) -> bool {
+        self.groups.get(shard).is_some_and(|group| group.len() > 0)
+    }
+
     /// Bytes of commands waiting to be sent, and of replies waiting for others.
     pub(crate) fn len(&self) -> usize {
         self.here + self.groups.iter().map(|group| group.len()).sum::<usize>()
@@ -113,8 +119,14 @@ impl Batch {
         });
     }
 
-    /// Sends each shard its part of a command on many keys. Returns the log position of what was done here.
-    pub(crate) fn split(&mut self, call: &Call<'_>, merge: Merge, at: Mark) -> u64 {
+    /// Sends each shard its part of a command on many keys.
+    pub(crate) fn split(
+        &mut self,
+        call: &Call<'_>,
+        merge: Merge,
+        at: Mark,
+        in_place: &mut InPlace,
+    ) {
         let step = usize::from(call.command.keys.step.unsigned_abs());
         let mut parts: Vec<Option<(Arguments, Vec<usize>)>> = Vec::new();
         parts.resize_with(call.view.topology.shards.len(), || None);
@@ -132,15 +144,13 @@ impl Batch {
                 .for_each(|argument| arguments.push(argument));
             places.push(place);
         }
-        let mut position = 0;
         let pieces = parts
             .into_iter()
             .enumerate()
             .filter_map(|(shard, part)| part.map(|part| (shard, part)))
-            .map(|(shard, (arguments, places))| {
-                let (source, seen) = self.source(call, shard, arguments.args());
-                position = position.max(seen);
-                Piece { source, places }
+            .map(|(shard, (arguments, places))| Piece {
+                source: self.source(call, shard, arguments.args(), in_place),
+                places,
             })
             .collect();
         self.holes.push(Hole {
@@ -151,20 +161,14 @@ impl Batch {
                 pieces,
             },
         });
-        position
     }
 
-    /// Sends a command to every shard. Returns the log position of what was done here.
-    pub(crate) fn every(&mut self, call: &Call<'_>, how: How, at: Mark) -> u64 {
-        let mut position = 0;
+    /// Sends a command to every shard.
+    pub(crate) fn every(&mut self, call: &Call<'_>, how: How, at: Mark, in_place: &mut InPlace) {
         let pieces = (0..call.view.topology.shards.len())
-            .map(|shard| {
-                let (source, seen) = self.source(call, shard, call.args);
-                position = position.max(seen);
-                Piece {
-                    source,
-                    places: Vec::new(),
-                }
+            .map(|shard| Piece {
+                source: self.source(call, shard, call.args, in_place),
+                places: Vec::new(),
             })
             .collect();
         self.holes.push(Hole {
@@ -172,16 +176,20 @@ impl Batch {
             silent: call.silent,
             what: What::Merged { how, pieces },
         });
-        position
     }
 
-    /// Sends `SCAN` to the shard that its cursor names; that shard exists. Returns the log position of what was done
-    /// here.
-    pub(crate) fn scan(&mut self, call: &Call<'_>, cursor: Cursor, at: Mark) -> u64 {
+    /// Sends `SCAN` to the shard that its cursor names; that shard exists.
+    pub(crate) fn scan(
+        &mut self,
+        call: &Call<'_>,
+        cursor: Cursor,
+        at: Mark,
+        in_place: &mut InPlace,
+    ) {
         let inner = cursor.inner.to_string();
         let head = [&call.args[0], inner.as_bytes()];
         let arguments: Arguments = head.into_iter().chain(call.args.from(2).iter()).collect();
-        let (source, position) = self.source(call, cursor.shard, arguments.args());
+        let source = self.source(call, cursor.shard, arguments.args(), in_place);
         let shards = call.view.topology.shards.len();
         let piece = Piece {
             source,
@@ -196,23 +204,27 @@ impl Batch {
                 shards,
             },
         });
-        position
     }
 
     /// Executes a part here, or adds it to a shard's group.
-    fn source(&mut self, call: &Call<'_>, shard: usize, args: Args<'_>) -> (Source, u64) {
+    fn source(
+        &mut self,
+        call: &Call<'_>,
+        shard: usize,
+        args: Args<'_>,
+        in_place: &mut InPlace,
+    ) -> Source {
         if call.view.local == Some(shard) {
             let mut out = Output::new(call.protocol);
-            let position = call
-                .front
-                .backend
-                .execute(call.command, args, call.now_ms, &mut out);
-            out.cap(Mark::default(), FORWARDED_REPLY_BYTES_MAX);
-            self.here += out.len();
-            return (Source::Here(out.take()), position);
+            let backend = &*call.front.backend;
+            if in_place.execute(backend, call.command, args, call.now_ms, &mut out) {
+                out.cap(Mark::default(), FORWARDED_REPLY_BYTES_MAX);
+                self.here += out.len();
+                return Source::Here(out.take());
+            }
         }
         self.group(shard).push(args);
-        (Source::Shard(shard), 0)
+        Source::Shard(shard)
     }
 
     fn group(&mut self, shard: usize) -> &mut Group {

@@ -73,13 +73,13 @@ async fn exchange(
 /// A session that ran this many bytes of commands at once lets the others on its thread have their turn.
 const BUSY_BYTES: usize = 16 * 1024;
 
-/// Waits for the replies that are not there yet; an error if the session is ended meanwhile.
+/// Waits for the replies that are not there yet; an error if the session is ended meanwhile, or must not be told.
 async fn settle(session: &mut Session) -> io::Result<()> {
     let client = session.client_handle();
     let mut settling = pin!(session.settle());
     poll_fn(|context| {
-        if settling.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Ok(()));
+        if let Poll::Ready(settled) = settling.as_mut().poll(context) {
+            return Poll::Ready(settled.map_err(|_| io::ErrorKind::ConnectionAborted.into()));
         }
         client.waker.register(context.waker());
         if client.is_killed() {

@@ -43,12 +43,19 @@ pub(crate) struct Limits {
 }
 
 /// A topology, and which of its shards this process serves.
+///
+/// A view routes: it says where to try first. It is always a little old, so it never decides. What a node may execute
+/// is decided by its engine's open slots and its fence, which [`Backend::execute`] and [`Backend::release`] ask.
 #[derive(Debug)]
 pub struct View {
     /// The topology.
     pub topology: Arc<Topology>,
+    /// Whether this process is a node, rather than a proxy.
+    pub is_node: bool,
     /// Index in the topology's shards of the one that this node is the primary of.
     pub local: Option<usize>,
+    /// Index in the topology's shards of the one that this node is a replica of.
+    pub replica: Option<usize>,
 }
 
 /// The part of a RESP listener that outlives its sessions.
@@ -149,14 +156,22 @@ impl Front {
 impl View {
     /// The view of this node; of a proxy if `None`.
     pub fn of(topology: Arc<Topology>, node: Option<&str>) -> View {
-        let primary = |index: usize| topology.nodes[index].name.as_str();
+        let named = |name: &str, index: usize| topology.nodes[index].name == name;
+        let shards = &topology.shards;
         let local = node.and_then(|name| {
-            topology
-                .shards
-                .iter()
-                .position(|shard| primary(shard.primary) == name)
+            let mut shards = shards.iter();
+            shards.position(|shard| named(name, shard.primary))
         });
-        View { topology, local }
+        let replica = node.filter(|_| local.is_none()).and_then(|name| {
+            let mut shards = shards.iter();
+            shards.position(|shard| shard.replicas.iter().any(|&index| named(name, index)))
+        });
+        View {
+            is_node: node.is_some(),
+            local,
+            replica,
+            topology,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod config;
 mod connection;
 mod forward;
 mod front;
+mod in_place;
 mod info;
 mod input;
 mod listener;
@@ -33,7 +34,7 @@ mod stats;
 mod window;
 mod workers;
 
-pub use backend::{Backend, NoBackend};
+pub use backend::{Access, Backend, Closed, NoBackend, Revoked};
 pub use config::ConfigError;
 pub use front::{Front, FrontSettings, View, now_ms};
 pub use info::Info;

@@ -13,10 +13,12 @@ use larder_proto::{
 };
 
 use crate::{
+    backend::{Access, Revoked},
     batch::{self, Batch},
     command as handlers,
     forward::slot_number,
     front::{Front, View, now_ms},
+    in_place::InPlace,
     input::Input,
     merge,
     registry::{Client, Registered},
@@ -67,9 +69,11 @@ pub(crate) struct Session {
     pub(crate) authenticated: bool,
     /// Has asked for `CLUSTER SLOTS`, `SHARDS` or `NODES`: it is told where keys are rather than served from afar.
     pub(crate) cluster_aware: bool,
+    /// Has said `READONLY`: what it reads may be as old as replicas may be.
+    pub(crate) reads_replicas: bool,
     pub(crate) replying: Replying,
-    /// The log position that must be acknowledged before `out` may leave.
-    position: u64,
+    /// What this run has executed here, and must be released before `out` may leave.
+    in_place: InPlace,
     now_ms: u64,
     window: Window,
     /// Commands since the counters were last brought up to date.
@@ -89,8 +93,9 @@ impl Session {
             batch: Batch::default(),
             woven: Output::default(),
             cluster_aware: false,
+            reads_replicas: false,
             replying: Replying::On,
-            position: 0,
+            in_place: InPlace::default(),
             now_ms: now_ms(),
             window: Window::default(),
             commands: 0,
@@ -121,12 +126,13 @@ impl Session {
             }
         }
         let view = Arc::clone(&self.view);
+        self.in_place.begin(&*front.backend);
         self.now_ms = now_ms();
         self.client().active_ms.store(self.now_ms, Relaxed);
         let bulk_bytes_max = front.limits.bulk_bytes_max.load(Relaxed);
         let mut warm = 0;
         loop {
-            if warm == 0 && view.local.is_some() {
+            if warm == 0 && self.in_place.is_open() {
                 warm = AHEAD;
                 self.warm(input, bulk_bytes_max);
             }
@@ -183,8 +189,12 @@ impl Session {
         }
     }
 
-    /// Fills the holes in the output and waits until the log allows it to leave.
-    pub(crate) async fn settle(&mut self) {
+    /// Fills the holes in the output and waits until it may leave.
+    ///
+    /// [`Revoked`]: it never may. Some of its replies tell what this node did while another may have been the primary
+    /// already, and a write of those may be lost. Which of the others would be safe to send no longer matters: a client
+    /// whose connection is closed knows that it knows nothing of what has no reply, and that is the truth.
+    pub(crate) async fn settle(&mut self) -> Result<(), Revoked> {
         if !self.batch.is_empty() {
             let front = Arc::clone(&self.front);
             let view = Arc::clone(&self.view);
@@ -197,14 +207,13 @@ impl Session {
             self.woven.clear();
             self.window.learn(commands, self.out.len());
         }
-        if self.front.backend.acknowledged() < self.position {
-            self.front.backend.acknowledge(self.position).await;
-        }
+        self.in_place.release(&*self.front.backend).await?;
         let stats = &self.front.stats;
         Stats::add(&stats.commands_processed, mem::take(&mut self.commands));
         if self.errors > 0 {
             Stats::add(&stats.error_replies, mem::take(&mut self.errors));
         }
+        Ok(())
     }
 
     /// Whether the replies to be sent at once are more than a session may hold.
@@ -315,27 +324,49 @@ impl Session {
     ) {
         let shard = view.topology.owner(slot);
         if view.local == Some(shard) {
-            self.here(command, args);
-        } else if self.cluster_aware && view.local.is_some() {
+            if self.here(command, args) {
+                return;
+            }
+        } else if self.read_copy(view, command, args, shard) {
+            return;
+        } else if self.cluster_aware && view.is_node {
             Stats::add(&self.front.stats.redirections, 1);
-            self.out.error(&format!(
+            return self.out.error(&format!(
                 "MOVED {slot} {}",
                 view.topology.primary(slot).resp
             ));
-        } else {
-            Stats::add(&self.front.stats.commands_forwarded, 1);
-            let (front, at) = (Arc::clone(&self.front), self.out.mark());
-            let call = self.call(&front, view, command, args);
-            self.batch.forward(&call, shard, raw, at);
         }
+        Stats::add(&self.front.stats.commands_forwarded, 1);
+        let (front, at) = (Arc::clone(&self.front), self.out.mark());
+        let call = self.call(&front, view, command, args);
+        self.batch.forward(&call, shard, raw, at);
     }
 
-    fn here(&mut self, command: &'static Command, args: Args<'_>) {
-        let position = self
-            .front
-            .backend
-            .execute(command, args, self.now_ms, &mut self.out);
-        self.position = self.position.max(position);
+    /// Executes a command on this node as its shard's primary; false if it cannot be.
+    fn here(&mut self, command: &'static Command, args: Args<'_>) -> bool {
+        let backend = &*self.front.backend;
+        self.in_place
+            .execute(backend, command, args, self.now_ms, &mut self.out)
+    }
+
+    /// Executes a read on this node as a replica, if the session wants that; false if it cannot be. What is on its way
+    /// to the primary is not overtaken.
+    fn read_copy(
+        &mut self,
+        view: &View,
+        command: &'static Command,
+        args: Args<'_>,
+        shard: usize,
+    ) -> bool {
+        let backend = &self.front.backend;
+        self.reads_replicas
+            && view.replica == Some(shard)
+            && command.flags.contains(Flags::READONLY)
+            && !self.batch.has_commands_for(shard)
+            && backend.replica_reads()
+            && backend
+                .execute(command, args, self.now_ms, Access::Replica, &mut self.out)
+                .is_ok()
     }
 
     fn split(
@@ -360,21 +391,19 @@ impl Session {
         }
         let (front, at) = (Arc::clone(&self.front), self.out.mark());
         let call = self.call(&front, view, command, args);
-        let position = self.batch.split(&call, merge, at);
-        self.position = self.position.max(position);
+        self.batch.split(&call, merge, at, &mut self.in_place);
     }
 
     fn every(&mut self, view: &View, command: &'static Command, args: Args<'_>) {
-        if view.topology.shards.len() == 1 && view.local == Some(0) {
-            return self.here(command, args);
+        if view.topology.shards.len() == 1 && view.local == Some(0) && self.here(command, args) {
+            return;
         }
         let Some(how) = batch::every(command.route) else {
             return;
         };
         let (front, at) = (Arc::clone(&self.front), self.out.mark());
         let call = self.call(&front, view, command, args);
-        let position = self.batch.every(&call, how, at);
-        self.position = self.position.max(position);
+        self.batch.every(&call, how, at, &mut self.in_place);
     }
 
     fn scan(&mut self, view: &View, command: &'static Command, args: Args<'_>) {
@@ -389,8 +418,7 @@ impl Session {
         }
         let (front, at) = (Arc::clone(&self.front), self.out.mark());
         let call = self.call(&front, view, command, args);
-        let position = self.batch.scan(&call, cursor, at);
-        self.position = self.position.max(position);
+        self.batch.scan(&call, cursor, at, &mut self.in_place);
     }
 
     fn call<'a>(

@@ -248,6 +248,7 @@ async fn the_pipe_answers_each_command_of_each_batch_in_order() {
                 count: 40,
                 commands: commands.into(),
                 protocol: 2,
+                replica_reads: false,
             }
         })
         .collect();
@@ -288,6 +289,7 @@ async fn the_pipe_of_a_node_that_does_not_own_the_slot_answers_moved() {
             count: 1,
             commands: encode(&["SET", "somewhere", "v"]).into(),
             protocol: 2,
+            replica_reads: false,
         };
         let mut replies = data
             .pipe(tokio_stream::iter([batch]))
@@ -332,6 +334,7 @@ async fn malformed_batches_end_the_stream_with_a_status_and_not_the_node() {
             count,
             commands: commands.into(),
             protocol: 2,
+            replica_reads: false,
         };
         let ended = match data.pipe(tokio_stream::iter([batch])).await {
             Err(status) => Err(status),

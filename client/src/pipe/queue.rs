@@ -96,6 +96,7 @@ impl Queue {
             count: batch.count,
             commands: Bytes::from(batch.commands),
             protocol: u32::from(batch.protocol.version()),
+            replica_reads: false,
         })
     }
 

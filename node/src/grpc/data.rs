@@ -14,7 +14,7 @@ use larder_proxy::now_ms;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    pipe::{Pipe, owns},
+    pipe::{Pipe, owns, revoked},
     typed,
 };
 use crate::{command::CommandError, engine::Millis, log::Position, node::Node};
@@ -23,25 +23,47 @@ use crate::{command::CommandError, engine::Millis, log::Position, node::Node};
 #[derive(Clone, Debug)]
 pub(super) struct DataService(pub(super) Arc<Node>);
 
+/// A typed call that this node may execute.
+struct Permit {
+    now: Millis,
+    reign: u64,
+}
+
 impl DataService {
-    /// Refuses a key that another node has.
-    fn check(&self, key: &[u8]) -> Result<Millis, Status> {
+    /// Refuses a key that another node has, or that nobody serves now.
+    fn check(&self, key: &[u8]) -> Result<Permit, Status> {
         let (view, slot) = (self.0.view(), Slot::of(key));
-        if owns(&view, slot) {
-            return Ok(Millis(now_ms()));
+        if !owns(&view, slot) {
+            let owner = view.topology.primary(slot);
+            return Err(Status::failed_precondition(format!(
+                "slot {slot} is served by {} at {}",
+                owner.name, owner.grpc
+            )));
         }
-        let owner = view.topology.primary(slot);
-        Err(Status::failed_precondition(format!(
-            "slot {slot} is served by {} at {}",
-            owner.name, owner.grpc
-        )))
+        match self.0.reign() {
+            0 => Err(closed()),
+            reign => Ok(Permit {
+                now: Millis(now_ms()),
+                reign,
+            }),
+        }
     }
 
     /// Answers once the log has acknowledged what the answer tells.
-    async fn gated<T>(&self, answer: (T, Position)) -> Result<Response<T>, Status> {
-        self.0.acknowledge(answer.1).await;
+    async fn gated<T>(
+        &self,
+        permit: &Permit,
+        answer: (T, Position),
+    ) -> Result<Response<T>, Status> {
+        let released = self.0.release(answer.1, permit.reign).await;
+        released.map_err(|_| revoked())?;
         Ok(Response::new(answer.0))
     }
+}
+
+/// The shard's primary does not serve now: the call was not executed, and may succeed here or elsewhere soon.
+fn closed() -> Status {
+    Status::unavailable("the shard has no primary that serves at the moment")
 }
 
 #[tonic::async_trait]
@@ -57,16 +79,16 @@ impl Data for DataService {
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let request = request.into_inner();
-        let now = self.check(&request.key)?;
-        self.gated(typed::get(self.0.engine(), request, now).map_err(status)?)
-            .await
+        let permit = self.check(&request.key)?;
+        let answer = typed::get(self.0.engine(), request, permit.now).map_err(status)?;
+        self.gated(&permit, answer).await
     }
 
     async fn set(&self, request: Request<SetRequest>) -> Result<Response<SetResponse>, Status> {
         let request = request.into_inner();
-        let now = self.check(&request.key)?;
-        self.gated(typed::set(self.0.engine(), request, now).map_err(status)?)
-            .await
+        let permit = self.check(&request.key)?;
+        let answer = typed::set(self.0.engine(), request, permit.now).map_err(status)?;
+        self.gated(&permit, answer).await
     }
 
     async fn delete(
@@ -74,9 +96,9 @@ impl Data for DataService {
         request: Request<DeleteRequest>,
     ) -> Result<Response<DeleteResponse>, Status> {
         let request = request.into_inner();
-        let now = self.check(&request.key)?;
-        self.gated(typed::delete(self.0.engine(), request, now))
-            .await
+        let permit = self.check(&request.key)?;
+        let answer = typed::delete(self.0.engine(), request, permit.now);
+        self.gated(&permit, answer).await
     }
 
     async fn describe(
@@ -84,9 +106,9 @@ impl Data for DataService {
         request: Request<DescribeRequest>,
     ) -> Result<Response<DescribeResponse>, Status> {
         let request = request.into_inner();
-        let now = self.check(&request.key)?;
-        self.gated(typed::describe(self.0.engine(), request, now))
-            .await
+        let permit = self.check(&request.key)?;
+        let answer = typed::describe(self.0.engine(), request, permit.now);
+        self.gated(&permit, answer).await
     }
 
     async fn increment(
@@ -94,9 +116,9 @@ impl Data for DataService {
         request: Request<IncrementRequest>,
     ) -> Result<Response<IncrementResponse>, Status> {
         let request = request.into_inner();
-        let now = self.check(&request.key)?;
-        self.gated(typed::increment(self.0.engine(), request, now).map_err(status)?)
-            .await
+        let permit = self.check(&request.key)?;
+        let answer = typed::increment(self.0.engine(), request, permit.now).map_err(status)?;
+        self.gated(&permit, answer).await
     }
 
     async fn expire(
@@ -104,9 +126,9 @@ impl Data for DataService {
         request: Request<ExpireRequest>,
     ) -> Result<Response<ExpireResponse>, Status> {
         let request = request.into_inner();
-        let now = self.check(&request.key)?;
-        self.gated(typed::expire(self.0.engine(), request, now).map_err(status)?)
-            .await
+        let permit = self.check(&request.key)?;
+        let answer = typed::expire(self.0.engine(), request, permit.now).map_err(status)?;
+        self.gated(&permit, answer).await
     }
 }
 

@@ -10,12 +10,12 @@ use std::{
 use bytes::{Buf, Bytes};
 use larder_proto::{
     Slot,
-    command::{Command, Route},
+    command::{Command, Flags, Route},
     limits::{BATCH_BYTES, FORWARDED_REPLY_BYTES_MAX},
     resp::{Args, Decoded, Decoder, Limits, Output, Protocol, integer},
     schema::{Batch, Replies},
 };
-use larder_proxy::{View, now_ms};
+use larder_proxy::{Access, Revoked, View, now_ms};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
@@ -33,11 +33,23 @@ pub(super) struct Pipe {
     out: Output,
     /// Bytes executed since others on this thread had their turn.
     taken: usize,
-    /// Replies that the log has yet to acknowledge.
-    gated: Option<(Replies, Acknowledged)>,
+    /// The epoch that the batch was routed by.
+    epoch: u64,
+    /// Whether the batch's reads may be answered by a replica.
+    replica_reads: bool,
+    /// Replies that may not leave yet.
+    gated: Option<(Replies, Release)>,
 }
 
-type Acknowledged = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Release = Pin<Box<dyn Future<Output = Result<(), Revoked>> + Send>>;
+
+/// Replies, and what must be released before they may leave: the reign they were executed under, 0 if nothing was, and
+/// the log position.
+struct Executed {
+    replies: Replies,
+    reign: u64,
+    position: Position,
+}
 
 impl Pipe {
     pub(super) fn new(node: Arc<Node>, batches: Streaming<Batch>) -> Pipe {
@@ -49,6 +61,8 @@ impl Pipe {
             remaining: 0,
             taken: 0,
             out: Output::default(),
+            epoch: 0,
+            replica_reads: false,
             gated: None,
         }
     }
@@ -61,6 +75,8 @@ impl Pipe {
         self.taken += batch.commands.len();
         self.rest = batch.commands;
         self.remaining = batch.count;
+        self.epoch = batch.epoch;
+        self.replica_reads = batch.replica_reads;
         Ok(())
     }
 
@@ -71,21 +87,32 @@ impl Pipe {
 
     /// Executes commands until the replies are enough for a message, or there are no more commands. What comes before
     /// a malformed command is answered before the stream fails.
-    fn execute(&mut self) -> Result<(Replies, Position), Status> {
+    fn execute(&mut self) -> Result<Executed, Status> {
         let view = self.node.view();
-        let (now, mut count, mut position) = (now_ms(), 0, Position::default());
-        while !self.is_done() && self.out.len() < BATCH_BYTES {
-            let length = match self.command_length() {
+        let mut turn = Turn {
+            node: &self.node,
+            view: &view,
+            epoch: self.epoch,
+            replica_reads: self.replica_reads,
+            now: now_ms(),
+            reign: self.node.reign(),
+            held: 0,
+            position: Position::default(),
+        };
+        let mut count = 0;
+        while !(self.rest.is_empty() && self.remaining == 0) && self.out.len() < BATCH_BYTES {
+            let length = match command_length(&mut self.decoder, &self.rest, self.remaining) {
                 Ok(length) => length,
                 Err(_) if count > 0 => break,
                 Err(status) => return Err(status),
             };
             let args = self.decoder.args(&self.rest);
-            position = position.max(one(&self.node, &view, args, length, now, &mut self.out));
+            turn.one(args, length, &mut self.out);
             self.rest.advance(length);
             self.remaining -= 1;
             count += 1;
         }
+        let (reign, position) = (turn.held, turn.position);
         let shards = &view.topology.shards;
         let replies = Replies {
             epoch: view.topology.epoch,
@@ -93,23 +120,25 @@ impl Pipe {
             count,
             replies: self.out.take(),
         };
-        Ok((replies, position))
+        Ok(Executed {
+            replies,
+            reign,
+            position,
+        })
     }
+}
 
-    /// The length of the next command, which must be there, complete and a RESP array.
-    fn command_length(&mut self) -> Result<usize, Status> {
-        let malformed = |why: String| Status::invalid_argument(format!("malformed batch: {why}"));
-        if self.remaining == 0 {
-            return Err(malformed("it has more commands than its count".into()));
-        }
-        match self.decoder.decode(&self.rest, Limits::default()) {
-            Ok(Decoded::Complete(length)) if !self.decoder.is_inline() => Ok(length),
-            Ok(Decoded::Complete(_)) => Err(malformed("a command is no RESP array".into())),
-            Ok(Decoded::Incomplete(_)) => {
-                Err(malformed("it ends before its last command does".into()))
-            }
-            Err(error) => Err(malformed(error.to_string())),
-        }
+/// The length of the next command, which must be there, complete and a RESP array.
+fn command_length(decoder: &mut Decoder, rest: &[u8], remaining: u32) -> Result<usize, Status> {
+    let malformed = |why: String| Status::invalid_argument(format!("malformed batch: {why}"));
+    if remaining == 0 {
+        return Err(malformed("it has more commands than its count".into()));
+    }
+    match decoder.decode(rest, Limits::default()) {
+        Ok(Decoded::Complete(length)) if !decoder.is_inline() => Ok(length),
+        Ok(Decoded::Complete(_)) => Err(malformed("a command is no RESP array".into())),
+        Ok(Decoded::Incomplete(_)) => Err(malformed("it ends before its last command does".into())),
+        Err(error) => Err(malformed(error.to_string())),
     }
 }
 
@@ -119,9 +148,12 @@ impl Stream for Pipe {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let pipe = self.get_mut();
         loop {
-            if let Some((_, acknowledged)) = &mut pipe.gated {
-                ready!(acknowledged.as_mut().poll(context));
-                return Poll::Ready(pipe.gated.take().map(|(replies, _)| Ok(replies)));
+            if let Some((_, release)) = &mut pipe.gated {
+                let released = ready!(release.as_mut().poll(context));
+                return Poll::Ready(pipe.gated.take().map(|(replies, _)| match released {
+                    Ok(()) => Ok(replies),
+                    Err(Revoked) => Err(revoked()),
+                }));
             }
             if pipe.is_done() {
                 if pipe.taken > BATCH_BYTES {
@@ -142,76 +174,159 @@ impl Stream for Pipe {
             }
             match pipe.execute() {
                 Err(status) => return Poll::Ready(Some(Err(status))),
-                Ok((replies, position)) if position <= pipe.node.log().acknowledged() => {
-                    return Poll::Ready(Some(Ok(replies)));
+                Ok(executed) if pipe.node.released(executed.position, executed.reign) => {
+                    return Poll::Ready(Some(Ok(executed.replies)));
                 }
-                Ok((replies, position)) => {
+                Ok(executed) => {
+                    let Executed {
+                        replies,
+                        reign,
+                        position,
+                    } = executed;
                     let node = Arc::clone(&pipe.node);
-                    let acknowledged = Box::pin(async move { node.acknowledge(position).await });
-                    pipe.gated = Some((replies, acknowledged));
+                    let release = Box::pin(async move { node.release(position, reign).await });
+                    pipe.gated = Some((replies, release));
                 }
             }
         }
     }
 }
 
-/// Executes one command, `length` bytes long, if this node owns its slot.
-fn one(
-    node: &Node,
-    view: &View,
-    args: Args<'_>,
-    length: usize,
+/// What ends the answers to whom must not be told what was executed for them: they are to believe that they do not know.
+pub(super) fn revoked() -> Status {
+    Status::aborted("the node was replaced as the primary while it executed this")
+}
+
+/// Commands that are executed together, for one message of replies.
+struct Turn<'a> {
+    node: &'a Node,
+    view: &'a View,
+    epoch: u64,
+    replica_reads: bool,
     now: u64,
-    out: &mut Output,
-) -> Position {
-    let refused = |out: &mut Output, message: &str| {
-        out.error(message);
-        Position::default()
-    };
-    let command = match Command::of(args) {
-        Ok(command) => command,
-        Err(refusal) => return refused(out, &refusal.message(args)),
-    };
-    let elsewhere = match command.route {
-        Route::Session => {
-            return refused(out, &format!("ERR '{}' cannot be forwarded", command.name));
-        }
-        Route::Slot => match command.slot(args) {
-            Ok(slot) => slot.filter(|&slot| !owns(view, slot)),
-            Err(_) => return refused(out, "CROSSSLOT Keys in request don't hash to the same slot"),
-        },
-        Route::Split(_) => {
-            let mut slots = command
-                .key_indices(args.len())
-                .map(|index| Slot::of(&args[index]));
-            slots.find(|&slot| !owns(view, slot))
-        }
-        Route::SlotNumber => {
-            let number = args
-                .get(2)
-                .and_then(integer)
-                .and_then(|number| u16::try_from(number).ok());
-            number.and_then(Slot::new).filter(|&slot| !owns(view, slot))
-        }
-        Route::Every(_) | Route::Scan | Route::Random => None,
-    };
-    match elsewhere {
-        Some(slot) => refused(
-            out,
-            &format!("MOVED {slot} {}", view.topology.primary(slot).resp),
-        ),
-        None => {
-            let (mark, started) = (out.mark(), node.slowlog().timer(command, length));
-            let position = node.execute(command, args, now, out);
-            if let Some(started) = started {
-                node.slowlog().note(started, now, args, Default::default);
+    /// Under which to execute; 0: nothing more is executed as the primary in this turn, so that no command overtakes
+    /// one that was refused.
+    reign: u64,
+    /// Under which something was executed; 0: nothing was.
+    held: u64,
+    position: Position,
+}
+
+impl Turn<'_> {
+    /// Executes one command, `length` bytes long, or refuses it. Refused: certainly not executed.
+    fn one(&mut self, args: Args<'_>, length: usize, out: &mut Output) {
+        let command = match Command::of(args) {
+            Ok(command) => command,
+            Err(refusal) => return out.error(&refusal.message(args)),
+        };
+        let slot = match command.route {
+            Route::Session => {
+                return out.error(&format!("ERR '{}' cannot be forwarded", command.name));
             }
-            if command.route != Route::Slot {
-                out.cap(mark, FORWARDED_REPLY_BYTES_MAX);
+            Route::Slot => match command.slot(args) {
+                Ok(slot) => slot,
+                Err(_) => {
+                    return out.error("CROSSSLOT Keys in request don't hash to the same slot");
+                }
+            },
+            Route::Split(_) => {
+                let slots = || {
+                    let keys = command.key_indices(args.len());
+                    keys.map(|index| Slot::of(&args[index]))
+                };
+                let elsewhere = slots().find(|&slot| !owns(self.view, slot));
+                elsewhere.or_else(|| slots().next())
             }
-            position
+            Route::SlotNumber => slot_number(args),
+            Route::Every(_) | Route::Scan | Route::Random => None,
+        };
+        let (mark, started) = (out.mark(), self.node.slowlog().timer(command, length));
+        if !self.execute(command, args, slot, out) {
+            return out.error(&self.refusal(slot));
+        }
+        if let Some(started) = started {
+            let slowlog = self.node.slowlog();
+            slowlog.note(started, self.now, args, Default::default);
+        }
+        if command.route != Route::Slot {
+            out.cap(mark, FORWARDED_REPLY_BYTES_MAX);
         }
     }
+
+    /// False: it was not executed.
+    fn execute(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        slot: Option<Slot>,
+        out: &mut Output,
+    ) -> bool {
+        // Who knows a newer topology than this node is believed: whether he is right, the engine decides.
+        let ours = slot.is_none_or(|slot| owns(self.view, slot)) || self.epoch > self.known();
+        if self.reign != 0 && ours {
+            let access = Access::Primary;
+            match self.node.execute(command, args, self.now, access, out) {
+                Ok(position) => {
+                    self.held = self.reign;
+                    self.position = self.position.max(position);
+                    return true;
+                }
+                Err(_) => self.reign = 0,
+            }
+        }
+        let copied =
+            slot.is_some_and(|slot| self.view.replica == Some(self.view.topology.owner(slot)));
+        self.replica_reads
+            && copied
+            && command.flags.contains(Flags::READONLY)
+            && self.node.replica_reads()
+            && self
+                .node
+                .execute(command, args, self.now, Access::Replica, out)
+                .is_ok()
+    }
+
+    /// Why a command was not executed, and what the sender should do: ask who is named; or wait for a newer topology,
+    /// or for this node, and ask again.
+    fn refusal(&self, slot: Option<Slot>) -> String {
+        let Some(slot) = slot else {
+            return DOWN.to_owned();
+        };
+        let topology = &self.view.topology;
+        let shard = topology.owner(slot);
+        if self.view.local == Some(shard) {
+            return DOWN.to_owned();
+        }
+        if self.replica_reads && self.view.replica == Some(shard) {
+            return "MASTERDOWN this replica cannot tell what is acknowledged: ask the primary"
+                .into();
+        }
+        if self.epoch > self.known() {
+            // To name the owner would send the asker back in time. The news is on its way here as well.
+            return format!(
+                "TRYAGAIN this node's topology has epoch {}, the sender's has {}",
+                self.known(),
+                self.epoch
+            );
+        }
+        match &topology.primary(slot).resp[..] {
+            "" => DOWN.to_owned(),
+            address => format!("MOVED {slot} {address}"),
+        }
+    }
+
+    fn known(&self) -> u64 {
+        self.view.topology.epoch
+    }
+}
+
+/// The shard's primary, by the topology this node, does not serve now: its lease has run out, or it has not begun.
+const DOWN: &str = "CLUSTERDOWN the shard has no primary that serves at the moment";
+
+/// The slot that the third argument names.
+fn slot_number(args: Args<'_>) -> Option<Slot> {
+    let number = integer(args.get(2)?)?;
+    Slot::new(u16::try_from(number).ok()?)
 }
 
 /// Whether this node is the primary of the slot's shard.
