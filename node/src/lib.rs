@@ -15,6 +15,7 @@ mod backend;
 pub mod command;
 pub mod coordinator;
 pub mod dev;
+pub mod election;
 pub mod engine;
 mod fence;
 pub mod grpc;
