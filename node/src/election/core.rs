@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Action, Body, Event, History, MemberId, Message, Notice, Progress, Status, Time, Timing,
-    Versioned, exchange::Exchange, follower::Follower, primary::Primary,
+    Action, Body, Event, History, MemberId, Message, Notice, Present, Progress, Status, Time,
+    Timing, Versioned, exchange::Exchange, follower::Follower, primary::Primary,
 };
 
 /// The protocol's state at one member of one shard. See the [module](super).
@@ -29,7 +29,7 @@ pub struct Core {
     /// Whether this member's entries are those of its log's last position.
     pub(super) intact: bool,
     /// The nodes that are registered, and their incarnations.
-    pub(super) present: BTreeMap<Arc<str>, Arc<str>>,
+    pub(super) present: Present,
     /// Since when members of the record have not been registered.
     pub(super) absent: BTreeMap<Arc<str>, Time>,
     /// Until when this node is registered.
@@ -205,7 +205,7 @@ impl Core {
         }
     }
 
-    fn saw_present(&mut self, present: BTreeMap<Arc<str>, Arc<str>>, step: &mut Step<'_>) {
+    fn saw_present(&mut self, present: Present, step: &mut Step<'_>) {
         self.present = present;
         self.note_absent(step.now);
     }

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{History, MemberId, Message, Record, Time, Versioned};
 
+/// The nodes that are registered, and the incarnation of each.
+pub type Present = BTreeMap<Arc<str>, Arc<str>>;
+
 /// What happens to a core.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -12,9 +15,9 @@ pub enum Event {
     /// The record was seen, by watching it.
     Record(Versioned),
     /// The nodes that are registered were seen: the incarnation of each.
-    Presence(BTreeMap<Arc<str>, Arc<str>>),
+    Presence(Present),
     /// [`Action::Read`] is done: the record, and the nodes that are registered. `None`: nobody knows.
-    Read(Option<(Versioned, BTreeMap<Arc<str>, Arc<str>>)>),
+    Read(Option<(Versioned, Present)>),
     /// [`Action::Write`] is done.
     Written {
         /// From the action.

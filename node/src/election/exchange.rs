@@ -12,10 +12,9 @@
 //! Reading first means that nothing is written, and nothing in doubt, while the coordinator is away.
 
 use super::{
-    Action, Core, Event, Outcome, Record, Time, Versioned,
+    Action, Core, Event, Outcome, Present, Record, Time, Versioned,
     core::{Role, Step},
 };
-use std::{collections::BTreeMap, sync::Arc};
 
 /// What this member waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -105,11 +104,7 @@ impl Core {
         }
     }
 
-    pub(super) fn read(
-        &mut self,
-        answer: Option<(Versioned, BTreeMap<Arc<str>, Arc<str>>)>,
-        step: &mut Step<'_>,
-    ) {
+    pub(super) fn read(&mut self, answer: Option<(Versioned, Present)>, step: &mut Step<'_>) {
         let rest = step.now.plus(self.timing.heartbeat);
         let Some((versioned, present)) = answer else {
             match &mut self.exchange {

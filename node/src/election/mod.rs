@@ -46,7 +46,7 @@ mod time;
 mod timing;
 
 pub use self::core::Core;
-pub use event::{Action, Commit, Event, Notice, Outcome, Progress, Status};
+pub use event::{Action, Commit, Event, Notice, Outcome, Present, Progress, Status};
 pub use history::{History, Reign};
 pub use member::MemberId;
 pub use message::{Body, Message, Stream};
