@@ -7,6 +7,8 @@ pub mod resp;
 pub mod ring;
 pub mod schema;
 mod slot;
+mod slot_set;
 pub mod topology;
 
 pub use slot::{Slot, hash_tag};
+pub use slot_set::SlotSet;
