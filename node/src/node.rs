@@ -222,13 +222,7 @@ impl Node {
         if command.flags.contains(Flags::DENY_OOM) {
             self.governor.wrote(args.iter().map(<[u8]>::len).sum());
         }
-        Ok(command::execute(
-            &self.engine,
-            command,
-            args,
-            Millis(now_ms),
-            out,
-        ))
+        command::execute(&self.engine, command, args, Millis(now_ms), access, out)
     }
 
     /// Executes a command on this replica's keys, if it finds only what the primary has acknowledged.
@@ -243,7 +237,8 @@ impl Node {
         out: &mut Output,
     ) -> Result<Position, Closed> {
         let start = out.mark();
-        let seen = command::execute(&self.engine, command, args, Millis(now_ms), out);
+        let (now, access) = (Millis(now_ms), Access::Replica);
+        let seen = command::execute(&self.engine, command, args, now, access, out)?;
         // The order matters: a replica that is about to start anew first says that it is stale, then resets its log.
         // So what is still fresh after the log was looked at was read and acknowledged in one history.
         if self.log.acknowledged() >= seen && self.replica_reads() {
@@ -282,7 +277,7 @@ impl Node {
 
     async fn acknowledgement(&self, position: Position) {
         while self.log.acknowledged() < position {
-            tokio::task::yield_now().await;
+            self.log.acknowledgement(position).await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::engine::EngineError;
+use crate::engine::{Closed, EngineError};
 
 /// Why a command failed. Its text is the error reply, code first.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -97,9 +97,23 @@ pub enum CommandError {
     /// A slot that does not exist, or less than no keys.
     #[error("ERR Invalid slot or number of keys")]
     InvalidSlotOrCount,
+    /// The slot is not open. Never a reply: [`execute`](super::execute) returns it as what it is.
+    #[error("TRYAGAIN The command's slot is not open here")]
+    Closed,
+    /// A slot was closed between two keys of a write that names keys of several slots.
+    #[error(
+        "TRYAGAIN A slot of the command's keys moved while it ran. It may have been executed in part."
+    )]
+    Interrupted,
     /// A command that the front end answers has reached the engine: a defect of the sender.
     #[error("ERR command '{0}' is answered by the front end, not by the engine")]
     Elsewhere(&'static str),
+}
+
+impl From<Closed> for CommandError {
+    fn from(Closed: Closed) -> CommandError {
+        CommandError::Closed
+    }
 }
 
 impl From<EngineError> for CommandError {

@@ -6,7 +6,7 @@ use super::{Call, CommandError};
 pub(super) fn exists(call: &mut Call<'_>) -> Result<(), CommandError> {
     let mut count = 0;
     for key in call.args.from(1).iter() {
-        count += i64::from(call.locked(key, |stripe, _| stripe.peek(key).is_some()));
+        count += i64::from(call.locked(key, |stripe, _| Ok(stripe.peek(key).is_some()))?);
     }
     call.out.integer(count);
     Ok(())
@@ -15,7 +15,7 @@ pub(super) fn exists(call: &mut Call<'_>) -> Result<(), CommandError> {
 pub(super) fn touch(call: &mut Call<'_>) -> Result<(), CommandError> {
     let mut count = 0;
     for key in call.args.from(1).iter() {
-        count += i64::from(call.locked(key, |stripe, _| stripe.touch(key)));
+        count += i64::from(call.locked(key, |stripe, _| Ok(stripe.touch(key)))?);
     }
     call.out.integer(count);
     Ok(())
@@ -25,6 +25,6 @@ pub(super) fn kind(call: &mut Call<'_>) -> Result<(), CommandError> {
     let key = call.arg(1);
     call.locked(key, |stripe, out| {
         out.simple(stripe.peek(key).map_or("none", |entry| entry.type_name()));
-    });
-    Ok(())
+        Ok(())
+    })
 }

@@ -33,9 +33,9 @@ fn change(call: &mut Call<'_>, when: When) -> Result<(), CommandError> {
     let key = call.arg(1);
     let changed = call.locked(key, |stripe, _| {
         let old = stripe.peek(key).map(|entry| entry.deadline());
-        old.is_some_and(|old| conditions.hold(old, deadline))
-            && stripe.set_deadline(key, Some(deadline))
-    });
+        let holds = old.is_some_and(|old| conditions.hold(old, deadline));
+        Ok(holds && stripe.set_deadline(key, Some(deadline)))
+    })?;
     call.out.integer(i64::from(changed));
     Ok(())
 }
@@ -44,8 +44,8 @@ pub(super) fn persist(call: &mut Call<'_>) -> Result<(), CommandError> {
     let key = call.arg(1);
     let changed = call.locked(key, |stripe, _| {
         let deadline = stripe.peek(key).and_then(|entry| entry.deadline());
-        deadline.is_some() && stripe.set_deadline(key, None)
-    });
+        Ok(deadline.is_some() && stripe.set_deadline(key, None))
+    })?;
     call.out.integer(i64::from(changed));
     Ok(())
 }

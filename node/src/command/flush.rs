@@ -11,7 +11,7 @@ pub(super) fn flush(call: &mut Call<'_>) -> Result<(), CommandError> {
     if !known || call.args.len() > 2 {
         return Err(CommandError::Syntax);
     }
-    call.position = call.engine.flush(call.now);
+    call.position = call.engine.flush(call.now)?;
     call.out.ok();
     Ok(())
 }

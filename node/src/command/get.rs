@@ -50,7 +50,8 @@ pub(super) fn mget(call: &mut Call<'_>) -> Result<(), CommandError> {
     for key in keys.iter() {
         call.locked(key, |stripe, out| {
             reply(out, string(stripe.get(key)).unwrap_or_default());
-        });
+            Ok(())
+        })?;
     }
     Ok(())
 }

@@ -17,9 +17,8 @@ const CELL_BYTES: usize = 4;
 pub(super) fn lcs(call: &mut Call<'_>) -> Result<(), CommandError> {
     let (first, second) = (call.arg(1), call.arg(2));
     let (a, b) = call.locked(first, |stripe, _| {
-        (text(stripe.get(first)), text(stripe.get(second)))
-    });
-    let (a, b) = (a?, b?);
+        Ok((text(stripe.get(first))?, text(stripe.get(second))?))
+    })?;
     let options = Options::read(call.args.from(3))?;
     let table_bytes = (a.len() + 1)
         .saturating_mul(b.len() + 1)

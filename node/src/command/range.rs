@@ -54,7 +54,7 @@ pub(super) fn setrange(call: &mut Call<'_>) -> Result<(), CommandError> {
     let end = offset.saturating_add(part.len());
     if !part.is_empty() && end <= call.engine.value_bytes_max() {
         // The string may have to grow to its end, not by the part alone.
-        call.engine.make_room(end, call.now)?;
+        call.make_room(end)?;
     }
     call.locked(key, |stripe, out| {
         let old = string(stripe.peek(key))?.map_or(0, |value| value.bytes().len());

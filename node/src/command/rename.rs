@@ -6,7 +6,7 @@ use super::{Call, CommandError};
 
 pub(super) fn rename(call: &mut Call<'_>) -> Result<(), CommandError> {
     let (from, to) = (call.arg(1), call.arg(2));
-    if !call.locked(from, |stripe, _| stripe.rename(from, to))? {
+    if !call.locked(from, |stripe, _| Ok(stripe.rename(from, to)?))? {
         return Err(CommandError::NoSuchKey);
     }
     call.out.ok();

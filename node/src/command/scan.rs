@@ -11,40 +11,37 @@ use super::{Call, CommandError};
 use larder_proto::glob;
 
 pub(super) fn dbsize(call: &mut Call<'_>) -> Result<(), CommandError> {
-    call.everywhere(|engine, out| length(out, engine.len()));
-    Ok(())
+    call.everywhere(|engine, out| length(out, engine.len()))
 }
 
 pub(super) fn randomkey(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let now = call.now;
-    call.everywhere(|engine, out| match engine.random_key(now) {
+    let (access, now) = (call.access, call.now);
+    call.everywhere(|engine, out| match engine.random_key(access, now) {
         Some(key) => out.bulk(&key),
         None => out.null(),
-    });
-    Ok(())
+    })
 }
 
 pub(super) fn keys(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let (pattern, now) = (call.arg(1), call.now);
+    let (pattern, access, now) = (call.arg(1), call.access, call.now);
     call.everywhere(|engine, out| {
         let mut found = Found::new(out);
-        engine.each_key(now, &mut |entry| {
+        engine.each_key(access, now, &mut |entry| {
             if glob::matches(pattern, entry.key()) {
                 found.push(entry);
             }
         });
         found.reply(out);
-    });
-    Ok(())
+    })
 }
 
 pub(super) fn scan(call: &mut Call<'_>) -> Result<(), CommandError> {
     let cursor = read_cursor(call.arg(1))?;
     let filter = Filter::read(call.args.from(2))?;
-    let now = call.now;
+    let (access, now) = (call.access, call.now);
     call.everywhere(|engine, out| {
         let mut found = Found::new(out);
-        let next = engine.scan(cursor, filter.count, now, &mut |entry| {
+        let next = engine.scan(cursor, filter.count, access, now, &mut |entry| {
             if filter.admits(entry) {
                 found.push(entry);
             }
@@ -52,27 +49,27 @@ pub(super) fn scan(call: &mut Call<'_>) -> Result<(), CommandError> {
         out.array(2);
         out.bulk(itoa::Buffer::new().format(next.0).as_bytes());
         found.reply(out);
-    });
-    Ok(())
+    })
 }
 
 pub(super) fn countkeysinslot(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let (slot, now) = (call.integer(2)?, call.now);
-    let slot = read_slot(slot).ok_or(CommandError::InvalidSlot)?;
-    call.everywhere(|engine, out| length(out, engine.count_in_slot(slot, now)));
-    Ok(())
+    let slot = read_slot(call.integer(2)?).ok_or(CommandError::InvalidSlot)?;
+    call.locked_slot(slot, |stripe, out| {
+        length(out, stripe.count_in_slot(slot));
+        Ok(())
+    })
 }
 
 pub(super) fn getkeysinslot(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let (slot, count, now) = (call.integer(2)?, call.integer(3)?, call.now);
+    let (slot, count) = (call.integer(2)?, call.integer(3)?);
     let slot = read_slot(slot).ok_or(CommandError::InvalidSlotOrCount)?;
     let count = usize::try_from(count).map_err(|_| CommandError::InvalidSlotOrCount)?;
-    call.everywhere(|engine, out| {
+    call.locked_slot(slot, |stripe, out| {
         let mut found = Found::new(out);
-        engine.each_in_slot(slot, count, now, &mut |entry| found.push(entry));
+        stripe.each_in_slot(slot, count, &mut |entry| found.push(entry));
         found.reply(out);
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 fn read_cursor(text: &[u8]) -> Result<ScanCursor, CommandError> {

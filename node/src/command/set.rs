@@ -83,7 +83,7 @@ impl<'a> Options<'a> {
 pub(super) fn set(call: &mut Call<'_>) -> Result<(), CommandError> {
     let (key, value) = (call.arg(1), call.arg(2));
     if call.args.len() == 3 {
-        call.locked(key, |stripe, _| stripe.put(key, value, None))?;
+        call.locked(key, |stripe, _| Ok(stripe.put(key, value, None)?))?;
         call.out.ok();
         return Ok(());
     }
@@ -129,7 +129,9 @@ pub(super) fn psetex(call: &mut Call<'_>) -> Result<(), CommandError> {
 fn set_expiring(call: &mut Call<'_>, when: When) -> Result<(), CommandError> {
     let (key, value) = (call.arg(1), call.arg(3));
     let deadline = when.deadline(call.arg(2), call.now, call.command.name)?;
-    call.locked(key, |stripe, _| stripe.put(key, value, Some(deadline)))?;
+    call.locked(key, |stripe, _| {
+        Ok(stripe.put(key, value, Some(deadline))?)
+    })?;
     call.out.ok();
     Ok(())
 }
@@ -147,7 +149,7 @@ pub(super) fn getset(call: &mut Call<'_>) -> Result<(), CommandError> {
 pub(super) fn mset(call: &mut Call<'_>) -> Result<(), CommandError> {
     let pairs = Pairs::of(call)?;
     for (key, value) in pairs.iter() {
-        call.locked(key, |stripe, _| stripe.put(key, value, None))?;
+        call.locked(key, |stripe, _| Ok(stripe.put(key, value, None)?))?;
     }
     call.out.ok();
     Ok(())

@@ -30,8 +30,8 @@ pub(super) fn pexpiretime(call: &mut Call<'_>) -> Result<(), CommandError> {
 fn answer(call: &mut Call<'_>, show: impl FnOnce(Millis) -> u64) -> Result<(), CommandError> {
     let key = call.arg(1);
     let deadline = call.locked(key, |stripe, _| {
-        stripe.peek(key).map(|entry| entry.deadline())
-    });
+        Ok(stripe.peek(key).map(|entry| entry.deadline()))
+    })?;
     call.out.integer(match deadline {
         None => NO_KEY,
         Some(None) => NO_DEADLINE,

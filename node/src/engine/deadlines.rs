@@ -37,9 +37,17 @@ impl Deadlines {
         allocated(self.items.capacity() * size_of::<u64>())
     }
 
-    /// Adds an item for an entry with this hash. It comes due after `now` even if the deadline is not.
-    pub(super) fn arm(&mut self, hash: u32, deadline: Millis, now: Millis) {
-        let item = item(hash, deadline, units(now) + 1);
+    /// Adds an item for an entry with this hash.
+    pub(super) fn arm(&mut self, hash: u32, deadline: Millis) {
+        self.push(item(hash, deadline, 0));
+    }
+
+    /// Adds an item for an entry that has been found due and is left for the next time: not before `now` is over.
+    pub(super) fn put_off(&mut self, hash: u32, deadline: Millis, now: Millis) {
+        self.push(item(hash, deadline, units(now) + 1));
+    }
+
+    fn push(&mut self, item: u64) {
         if self.items.len() == self.items.capacity() {
             // An eighth at a time: the heap's own doubling would waste up to 8 bytes a key.
             self.items.reserve_exact((self.items.len() / 8).max(4));

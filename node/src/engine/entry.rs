@@ -1,7 +1,7 @@
 //! A live entry as a reader sees it.
 
 use super::segment::Cell;
-use super::time::{Access, Millis};
+use super::time::{LastUse, Millis};
 use super::value::Value;
 
 /// A live entry, in place, for as long as its stripe is locked.
@@ -42,7 +42,7 @@ impl<'a> Entry<'a> {
 
     /// Milliseconds since the entry was last used, in steps of 4.
     pub fn idle_ms(&self, now: Millis) -> u64 {
-        u64::from(self.cell.access.age(Access::at(now))) * Access::UNIT_MS
+        u64::from(self.cell.last_use.age(LastUse::at(now))) * LastUse::UNIT_MS
     }
 
     /// Bytes of memory the entry takes, its place in the table included.

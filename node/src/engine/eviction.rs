@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::locked::Locked;
-use super::time::{Access, Millis};
+use super::time::{LastUse, Millis};
 use super::{Engine, EngineError};
 
 /// What to do about a write for which there is no room.
@@ -70,18 +70,19 @@ const VICTIMS_MAX: usize = 128;
 /// to go as comes.
 const FREED_MULTIPLE: usize = 8;
 
-/// The oldest entry seen so far. Hash and access find it again; another entry that fits them does as well.
+/// The oldest entry seen so far. Hash and last use find it again; another entry that fits them does as well.
 #[derive(Clone, Copy)]
 struct Victim {
     age: u32,
     stripe: usize,
     hash: u32,
-    access: Access,
+    last_use: LastUse,
 }
 
 impl Engine {
     /// Evicts until `bytes` more fit under the memory limit, or says that they cannot. Call it before [`Engine::lock`],
-    /// holding no lock, with an estimate of what a write will add; `make_room(0, now)` works off what is too much.
+    /// holding no lock, with an estimate of what a write will add; `make_room(0, now)` works off what is too much. Does
+    /// nothing while the engine is passive.
     pub fn make_room(&self, bytes: usize, now: Millis) -> Result<(), EngineError> {
         let limit = self.memory_limit();
         if limit == 0 {
@@ -92,7 +93,8 @@ impl Engine {
         let mut victims = 0;
         loop {
             let used = self.live_memory();
-            if used.saturating_add(bytes) <= limit {
+            // What a passive engine holds is for its primary to say.
+            if used.saturating_add(bytes) <= limit || self.is_passive() {
                 return Ok(());
             }
             if bytes > limit - self.fixed_memory().min(limit)
@@ -143,17 +145,17 @@ impl Engine {
 impl Locked<'_> {
     /// Looks at up to `count` random entries, replaces `oldest` by one that is older, and returns how many it saw.
     fn sample(&self, random: u64, count: usize, oldest: &mut Option<Victim>) -> usize {
-        let clock = Access::at(self.now);
+        let clock = LastUse::at(self.now);
         let mut seen = 0;
         for cell in self.stripe.table().sample(random, count) {
             seen += 1;
-            let age = cell.access.age(clock);
+            let age = cell.last_use.age(clock);
             if oldest.is_none_or(|oldest| age > oldest.age) {
                 *oldest = Some(Victim {
                     age,
                     stripe: self.index,
                     hash: cell.hash,
-                    access: cell.access,
+                    last_use: cell.last_use,
                 });
             }
         }
@@ -162,10 +164,13 @@ impl Locked<'_> {
 
     /// Drops the victim. Returns 1 also if it is gone by now: then the caller looks again at how much room there is.
     fn evict(&mut self, victim: Victim) -> usize {
+        if self.gate().is_passive() {
+            return 1;
+        }
         let table = self.stripe.table();
         let place = table
             .with_hashes(victim.hash..=victim.hash)
-            .find(|&place| table.cell(place).access == victim.access);
+            .find(|&place| table.cell(place).last_use == victim.last_use);
         if let Some(place) = place {
             self.evict_at(place);
         }

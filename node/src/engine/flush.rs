@@ -11,24 +11,50 @@ use crate::log::{Effect, Position};
 use super::locked::Locked;
 use super::stripe::Detached;
 use super::time::Millis;
-use super::{Engine, STRIPES};
+use super::{Closed, Engine, STRIPES};
 
 impl Engine {
     /// Drops every entry, at one instant and one position of the log. The memory comes back a little later, from a
     /// thread of its own, and counts as used until then.
-    pub fn flush(&self, now: Millis) -> Position {
-        // The only place that holds more than one stripe's lock: in order, so that two flushes cannot block each other.
-        let mut stripes: Vec<_> = (0..STRIPES)
-            .map(|index| Locked::new(self, index, now))
-            .collect();
+    ///
+    /// Needs an open slot, as of any moment while nothing else runs.
+    pub fn flush(&self, now: Millis) -> Result<Position, Closed> {
+        let stripes = self.lock_all(now);
+        if !stripes.iter().any(|stripe| stripe.gate().admits_any()) {
+            return Err(Closed);
+        }
         let position = self.log.append(Effect::Flush);
+        self.detach_all(stripes, |_| position);
+        Ok(position)
+    }
+
+    /// Drops every entry without logging it, and gives each stripe a position, made of the one it had.
+    pub(super) fn replace_all(&self, now: Millis, position: impl Fn(Position) -> Position) {
+        self.detach_all(self.lock_all(now), position);
+    }
+
+    fn detach_all(&self, mut stripes: Vec<Locked<'_>>, position: impl Fn(Position) -> Position) {
         let detached = stripes
             .iter_mut()
-            .map(|stripe| stripe.detach(position))
+            .map(|stripe| stripe.detach(position(stripe.position())))
             .collect();
         drop(stripes);
         self.disposer.dispose(detached);
-        position
+    }
+
+    /// Keeps about so many bytes of the log for followers to read; 0: keeps nothing.
+    pub fn retain_log(&self, bytes_max: usize, now: Millis) {
+        let stripes = self.lock_all(now);
+        self.log.retain(bytes_max);
+        drop(stripes);
+    }
+
+    /// Locks every stripe: the only place that waits for one while it holds another. In order, so that two such calls
+    /// cannot block each other.
+    fn lock_all(&self, now: Millis) -> Vec<Locked<'_>> {
+        (0..STRIPES)
+            .map(|index| Locked::new(self, index, now))
+            .collect()
     }
 }
 

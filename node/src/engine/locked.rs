@@ -11,14 +11,16 @@ use crate::log::{Effect, Position};
 
 use super::entry::Entry;
 use super::error::EngineError;
+use super::gate::Gate;
 use super::payload::Payload;
-use super::stripe::Stripe;
+use super::stripe::{Detached, Stripe};
 use super::table::Place;
 use super::time::Millis;
 use super::value::{LARGE_BYTES_MIN, Large, Stored};
-use super::{Engine, KEY_BYTES_MAX, stripe_of};
+use super::{Engine, KEY_BYTES_MAX, StripeCell, stripe_of};
 
-/// A locked stripe at one instant. It sees live entries only: whatever is past its deadline is dropped on the way.
+/// A locked stripe at one instant. It sees live entries only: whatever is past its deadline is dropped on the way, or
+/// hidden if it is not for this engine to drop.
 ///
 /// Hold one at a time, and call [`Engine::make_room`] before taking it: making room locks other stripes.
 #[derive(Debug)]
@@ -28,18 +30,33 @@ pub struct Locked<'a> {
     pub(super) stripe: MutexGuard<'a, Stripe>,
     pub(super) now: Millis,
     /// Entries or memory changed since the last [`Locked::settle`].
-    changed: bool,
+    pub(super) changed: bool,
+    /// What is past its deadline is hidden but stays: the primary drops it, not this engine or this command.
+    hides: bool,
 }
 
 impl<'a> Locked<'a> {
     pub(super) fn new(engine: &'a Engine, index: usize, now: Millis) -> Locked<'a> {
+        let StripeCell { gate, stripe } = &engine.stripes[index];
+        let stripe = stripe.lock();
         Locked {
             engine,
             index,
-            stripe: engine.stripes[index].0.lock(),
+            stripe,
             now,
             changed: false,
+            hides: gate.is_passive(),
         }
+    }
+
+    /// Which of the stripe's slots are open; that stays so while it is locked.
+    pub(super) fn gate(&self) -> &'a Gate {
+        &self.engine.stripes[self.index].gate
+    }
+
+    /// From now on drops nothing that is past its deadline.
+    pub(super) fn hide(&mut self) {
+        self.hides = true;
     }
 
     /// The instant at which everything here happens.
@@ -127,18 +144,31 @@ impl<'a> Locked<'a> {
             deadline,
         });
         // An entry past its deadline may be overwritten: that drops it as well as a Delete would.
+        self.write(key, value, deadline, version, payload);
+        Ok(self.position())
+    }
+
+    /// Makes the key hold this string as of this version, without logging it. `payload` makes the same anew.
+    pub(super) fn write(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        deadline: Option<Millis>,
+        version: u64,
+        payload: impl FnOnce(u64) -> Payload,
+    ) {
+        self.changed = true;
         let hash = self.engine.hash(key);
         let Some(place) = self.stripe.table().find(hash, key) else {
             self.stripe.insert(hash, payload(version), self.now);
-            return Ok(self.position());
+            return;
         };
         self.stripe.touch(place, self.now);
-        self.stripe.change(place, self.now, |old| {
+        self.stripe.change(place, |old| {
             if !old.overwrite(value, version, deadline) {
                 *old = payload(version);
             }
         });
-        Ok(self.position())
     }
 
     /// Writes to part of the key's string, in place: `change` is given the bytes of `range`. The string grows by zeros
@@ -150,22 +180,11 @@ impl<'a> Locked<'a> {
         change: impl FnOnce(&mut [u8]),
     ) -> Result<Position, EngineError> {
         self.engine.check(key, range.end)?;
-        let place = match self.live(key) {
-            Some(place) => place,
-            None => {
-                let hash = self.engine.hash(key);
-                self.stripe
-                    .insert(hash, Payload::string(key, &[], 0, None), self.now);
-                self.stripe
-                    .table()
-                    .find(hash, key)
-                    .expect("it was just inserted")
-            }
-        };
+        let place = self.live(key).unwrap_or_else(|| self.insert_empty(key));
         self.changed = true;
         self.stripe.touch(place, self.now);
         let log = &self.engine.log;
-        let position = self.stripe.change(place, self.now, |payload| {
+        let position = self.stripe.change(place, |payload| {
             let offset = range.start;
             let position = payload.edit(range.end, |value| {
                 let bytes = &mut value[range];
@@ -190,7 +209,7 @@ impl<'a> Locked<'a> {
         }
         if self.entry(place).deadline() != deadline {
             let version = self.append(Effect::Deadline { key, deadline });
-            self.stripe.change(place, self.now, |payload| {
+            self.stripe.change(place, |payload| {
                 payload.set_version(version);
                 payload.set_deadline(deadline);
             });
@@ -235,7 +254,7 @@ impl<'a> Locked<'a> {
             None => self.stripe.insert(hash, copy, self.now),
             Some(place) => {
                 self.stripe.touch(place, self.now);
-                self.stripe.change(place, self.now, |old| *old = copy);
+                self.stripe.change(place, |old| *old = copy);
             }
         }
         Ok(true)
@@ -243,6 +262,9 @@ impl<'a> Locked<'a> {
 
     /// Drops up to `max` entries whose deadline has passed and returns how many it were.
     pub(super) fn expire_due(&mut self, max: usize) -> usize {
+        if self.hides {
+            return 0;
+        }
         for count in 0..max {
             let Some(place) = self.stripe.next_due(self.now) else {
                 self.changed = true;
@@ -259,10 +281,16 @@ impl<'a> Locked<'a> {
     }
 
     /// Takes everything out of the stripe, as of a flush at this position.
-    pub(super) fn detach(&mut self, position: Position) -> super::stripe::Detached {
+    pub(super) fn detach(&mut self, position: Position) -> Detached {
         self.stripe.position = position;
         self.changed = true;
         self.stripe.detach()
+    }
+
+    /// A change at this position is being made here; it may be older than others.
+    pub(super) fn advance(&mut self, position: Position) {
+        self.stripe.position = self.stripe.position.max(position);
+        self.changed = true;
     }
 
     /// Brings the engine's totals up to date with this stripe.
@@ -295,13 +323,29 @@ impl<'a> Locked<'a> {
             self.index,
             "the key belongs to another stripe"
         );
-        let place = self.stripe.table().find(self.engine.hash(key), key)?;
+        let place = self.find(key)?;
         let deadline = self.entry(place).deadline();
         if deadline.is_some_and(|deadline| deadline <= self.now) {
-            self.expire_at(place);
+            if !self.hides {
+                self.expire_at(place);
+            }
             return None;
         }
         Some(place)
+    }
+
+    /// Where the key's entry stands, live or not.
+    pub(super) fn find(&self, key: &[u8]) -> Option<Place> {
+        self.stripe.table().find(self.engine.hash(key), key)
+    }
+
+    /// Adds an empty string under a key that the stripe does not have.
+    pub(super) fn insert_empty(&mut self, key: &[u8]) -> Place {
+        let hash = self.engine.hash(key);
+        let empty = Payload::string(key, &[], 0, None);
+        self.stripe.insert(hash, empty, self.now);
+        let place = self.stripe.table().find(hash, key);
+        place.expect("it was just inserted")
     }
 
     fn expire_at(&mut self, place: Place) {
@@ -330,7 +374,7 @@ impl Drop for Locked<'_> {
 }
 
 impl Engine {
-    fn check(&self, key: &[u8], value_bytes: usize) -> Result<(), EngineError> {
+    pub(super) fn check(&self, key: &[u8], value_bytes: usize) -> Result<(), EngineError> {
         if key.len() > KEY_BYTES_MAX {
             return Err(EngineError::KeyTooLong {
                 bytes: key.len(),

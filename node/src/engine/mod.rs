@@ -8,15 +8,22 @@
 //!   '-- Disposer: frees what was flushed, on a thread of its own
 //! ```
 //!
+//! Which slots are open to commands is up to the gates, one beside each stripe's lock. A replica's engine is passive: it
+//! repeats what its primary logged (`apply`), after it took a copy of it (`copy`).
+//!
 //! All keys of a slot are in one stripe, so a command holds one lock. The engine is synchronous and shared by all
 //! threads. It reads no clock: every call says what time it is.
 
+mod apply;
+mod copy;
 mod deadlines;
+mod drop_slots;
 mod entry;
 mod error;
 mod eviction;
 mod expiry;
 mod flush;
+mod gate;
 mod locked;
 mod payload;
 mod population;
@@ -35,7 +42,7 @@ mod warm;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use foldhash::quality::FixedState;
 use larder_proto::{Slot, limits::VALUE_BYTES_MAX};
@@ -43,11 +50,13 @@ use parking_lot::Mutex;
 
 use crate::log::Log;
 
+pub use copy::CopyEntry;
 pub use entry::Entry;
 pub use error::EngineError;
 pub use eviction::EvictionPolicy;
 pub use expiry::Sweep;
 pub use larder_proto::limits::KEY_BYTES_MAX;
+pub use larder_proxy::{Access, Closed};
 pub use locked::Locked;
 pub use scan::ScanCursor;
 pub use stats::Stats;
@@ -57,6 +66,7 @@ pub use warm::AHEAD_MAX;
 
 use eviction::PolicyCell;
 use flush::Disposer;
+use gate::Gate;
 use population::Population;
 use random::Random;
 use stripe::Stripe;
@@ -101,6 +111,12 @@ pub struct Engine {
     used: AtomicUsize,
     limit: AtomicUsize,
     policy: PolicyCell,
+    /// Whether the gates say so, as far as they have been changed.
+    passive: AtomicBool,
+    /// How many slots are open, or are about to be.
+    open_count: AtomicUsize,
+    /// Held by whoever changes the gates.
+    changing: Mutex<()>,
     value_bytes_max: usize,
     hash: FixedState,
     random: Random,
@@ -109,8 +125,12 @@ pub struct Engine {
 
 /// Neighbouring stripes share no cache line, nor a pair of them, which processors fetch together.
 #[derive(Debug, Default)]
-#[repr(align(128))]
-struct StripeCell(Mutex<Stripe>);
+#[repr(C, align(128))]
+struct StripeCell {
+    /// Beside the lock, so that whoever takes it has this as well. Changes under it only.
+    gate: Gate,
+    stripe: Mutex<Stripe>,
+}
 
 impl Engine {
     /// An empty engine that appends its writes to this log.
@@ -122,6 +142,9 @@ impl Engine {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(config.memory_limit),
             policy: PolicyCell::new(config.policy),
+            passive: AtomicBool::new(false),
+            open_count: AtomicUsize::new(Slot::COUNT),
+            changing: Mutex::new(()),
             value_bytes_max: config.value_bytes_max,
             hash: FixedState::with_seed(config.seed),
             random: Random::new(config.seed),
@@ -129,7 +152,7 @@ impl Engine {
         }
     }
 
-    /// Locks the stripe that holds the slot's keys. Hold one at a time.
+    /// Locks the stripe that holds the slot's keys, whether the slot is open or not. Hold one at a time.
     pub fn lock(&self, slot: Slot, now: Millis) -> Locked<'_> {
         Locked::new(self, stripe_of(slot), now)
     }
@@ -187,7 +210,7 @@ impl Engine {
     /// What the engine has counted. Locks every stripe, one after the other.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
-        for StripeCell(stripe) in &self.stripes {
+        for StripeCell { stripe, .. } in &self.stripes {
             let stripe = stripe.lock();
             stats += stripe.counters;
             stats.keys += stripe.table().len();
@@ -198,7 +221,7 @@ impl Engine {
 
     /// Begins counting hits, misses, expired and evicted entries from 0 again.
     pub fn reset_stats(&self) {
-        for StripeCell(stripe) in &self.stripes {
+        for StripeCell { stripe, .. } in &self.stripes {
             stripe.lock().counters = Default::default();
         }
     }

@@ -20,13 +20,13 @@ use std::ops::RangeInclusive;
 
 use super::payload::Payload;
 use super::size_class::{allocated, size_class};
-use super::time::Access;
+use super::time::LastUse;
 
 /// A place in a segment: an entry, or nothing if the payload is vacant.
 #[derive(Debug)]
 pub(super) struct Cell {
     pub(super) hash: u32,
-    pub(super) access: Access,
+    pub(super) last_use: LastUse,
     pub(super) payload: Payload,
 }
 
@@ -36,7 +36,7 @@ impl Cell {
     fn vacant() -> Cell {
         Cell {
             hash: 0,
-            access: Access::default(),
+            last_use: LastUse::default(),
             payload: Payload::vacant(),
         }
     }

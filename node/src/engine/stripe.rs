@@ -7,7 +7,7 @@ use super::payload::Payload;
 use super::segment::Cell;
 use super::stats::Counters;
 use super::table::{Place, Table};
-use super::time::{Access, Millis};
+use super::time::{LastUse, Millis};
 
 #[derive(Debug, Default)]
 pub(super) struct Stripe {
@@ -47,11 +47,11 @@ impl Stripe {
     }
 
     pub(super) fn touch(&mut self, place: Place, now: Millis) {
-        let access = Access::at(now);
+        let last_use = LastUse::at(now);
         let cell = self.table.cell_mut(place);
         // A hot entry is read many times in one unit: leave its cache line clean.
-        if cell.access != access {
-            cell.access = access;
+        if cell.last_use != last_use {
+            cell.last_use = last_use;
         }
     }
 
@@ -60,11 +60,11 @@ impl Stripe {
         self.payload_bytes += payload.heap_bytes();
         if let Some(deadline) = payload.deadline() {
             self.with_deadline += 1;
-            self.deadlines.arm(hash, deadline, now);
+            self.deadlines.arm(hash, deadline);
         }
         self.table.insert(Cell {
             hash,
-            access: Access::at(now),
+            last_use: LastUse::at(now),
             payload,
         });
     }
@@ -80,12 +80,7 @@ impl Stripe {
     }
 
     /// Lets `change` do anything to an entry but change its key.
-    pub(super) fn change<R>(
-        &mut self,
-        place: Place,
-        now: Millis,
-        change: impl FnOnce(&mut Payload) -> R,
-    ) -> R {
+    pub(super) fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Payload) -> R) -> R {
         let cell = self.table.cell_mut(place);
         let (old_bytes, old_deadline) = (cell.payload.heap_bytes(), cell.payload.deadline());
         let result = change(&mut cell.payload);
@@ -99,7 +94,7 @@ impl Stripe {
         if let Some(deadline) = deadline
             && old_deadline.is_none_or(|old| deadline < old)
         {
-            self.deadlines.arm(hash, deadline, now);
+            self.deadlines.arm(hash, deadline);
         }
         self.drop_stale_deadlines();
         result
@@ -118,7 +113,7 @@ impl Stripe {
                 if deadline <= now && due.is_none() {
                     due = Some(place);
                 } else {
-                    self.deadlines.arm(cell.hash, deadline, now);
+                    self.deadlines.put_off(cell.hash, deadline, now);
                 }
             }
             if due.is_some() {

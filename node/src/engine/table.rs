@@ -213,7 +213,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
 
-    use super::super::time::Access;
+    use super::super::time::LastUse;
     use super::*;
 
     impl Table {
@@ -250,7 +250,7 @@ mod tests {
     fn insert(table: &mut Table, hash: u32, key: &[u8]) {
         table.insert(Cell {
             hash,
-            access: Access::default(),
+            last_use: LastUse::default(),
             payload: Payload::string(key, b"", 0, None),
         });
     }

@@ -24,11 +24,11 @@ impl fmt::Display for Millis {
     }
 }
 
-/// When an entry was last used, in units of [`Access::UNIT_MS`], modulo 2^32: it comes round after 198 days.
+/// When an entry was last used, in units of [`LastUse::UNIT_MS`], modulo 2^32: it comes round after 198 days.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Access(u32);
+pub(super) struct LastUse(u32);
 
-impl Access {
+impl LastUse {
     /// Milliseconds a unit.
     pub(super) const UNIT_MS: u64 = 4;
 
@@ -36,14 +36,14 @@ impl Access {
     /// read the clock apart from each other, and without this the newest entry could look 198 days old.
     const AHEAD_MAX: u32 = 1 << 20;
 
-    pub(super) fn at(now: Millis) -> Access {
-        Access((now.0 / Access::UNIT_MS) as u32)
+    pub(super) fn at(now: Millis) -> LastUse {
+        LastUse((now.0 / LastUse::UNIT_MS) as u32)
     }
 
     /// Units since the access.
-    pub(super) fn age(self, now: Access) -> u32 {
+    pub(super) fn age(self, now: LastUse) -> u32 {
         let age = now.0.wrapping_sub(self.0);
-        if age > u32::MAX - Access::AHEAD_MAX {
+        if age > u32::MAX - LastUse::AHEAD_MAX {
             0
         } else {
             age
@@ -57,14 +57,14 @@ mod tests {
 
     #[test]
     fn age_survives_the_clock_coming_round() {
-        let round = (1 << 32) * Access::UNIT_MS;
-        let before = Access::at(Millis(round - 40));
-        assert_eq!(before.age(Access::at(Millis(round + 40))), 20);
+        let round = (1 << 32) * LastUse::UNIT_MS;
+        let before = LastUse::at(Millis(round - 40));
+        assert_eq!(before.age(LastUse::at(Millis(round + 40))), 20);
     }
 
     #[test]
     fn an_access_ahead_of_the_clock_is_new() {
-        let ahead = Access::at(Millis(5000));
-        assert_eq!(ahead.age(Access::at(Millis(4000))), 0);
+        let ahead = LastUse::at(Millis(5000));
+        assert_eq!(ahead.age(LastUse::at(Millis(4000))), 0);
     }
 }

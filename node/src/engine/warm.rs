@@ -22,7 +22,7 @@ impl Engine {
     pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
         let mut held: [Option<(MutexGuard<'_, Stripe>, u32)>; AHEAD_MAX] = Default::default();
         for (place, key) in held.iter_mut().zip(keys) {
-            let stripe = &self.stripes[stripe_of(Slot::of(key))].0;
+            let stripe = &self.stripes[stripe_of(Slot::of(key))].stripe;
             *place = stripe.try_lock().map(|stripe| (stripe, self.hash(key)));
         }
         let held = held.iter().flatten();

@@ -15,9 +15,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     pipe::{Pipe, owns, revoked},
-    typed,
+    typed::{self, Answer},
 };
-use crate::{command::CommandError, engine::Millis, log::Position, node::Node};
+use crate::{command::CommandError, engine::Millis, node::Node};
 
 /// The keys of one node.
 #[derive(Clone, Debug)]
@@ -50,14 +50,11 @@ impl DataService {
     }
 
     /// Answers once the log has acknowledged what the answer tells.
-    async fn gated<T>(
-        &self,
-        permit: &Permit,
-        answer: (T, Position),
-    ) -> Result<Response<T>, Status> {
-        let released = self.0.release(answer.1, permit.reign).await;
+    async fn gated<T>(&self, permit: &Permit, answer: Answer<T>) -> Result<Response<T>, Status> {
+        let (answer, position) = answer.map_err(|_| closed())?;
+        let released = self.0.release(position, permit.reign).await;
         released.map_err(|_| revoked())?;
-        Ok(Response::new(answer.0))
+        answer.map(Response::new).map_err(status)
     }
 }
 
@@ -80,14 +77,14 @@ impl Data for DataService {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::get(self.0.engine(), request, permit.now).map_err(status)?;
+        let answer = typed::get(self.0.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 
     async fn set(&self, request: Request<SetRequest>) -> Result<Response<SetResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::set(self.0.engine(), request, permit.now).map_err(status)?;
+        let answer = typed::set(self.0.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 
@@ -117,7 +114,7 @@ impl Data for DataService {
     ) -> Result<Response<IncrementResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::increment(self.0.engine(), request, permit.now).map_err(status)?;
+        let answer = typed::increment(self.0.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 
@@ -127,7 +124,7 @@ impl Data for DataService {
     ) -> Result<Response<ExpireResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::expire(self.0.engine(), request, permit.now).map_err(status)?;
+        let answer = typed::expire(self.0.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 }

@@ -1,29 +1,48 @@
 //! The unary methods of the `Data` service, as functions of the engine: what users of gRPC call instead of commands.
 //!
-//! Each returns its response and the position that the log must have acknowledged before it may leave.
+//! Each returns its response, or why there is none, and the position that the log must have acknowledged before either may
+//! leave; or nothing because the key's slot is not open, and then has done nothing.
 
+use larder_proto::Slot;
 use larder_proto::schema::{
     DeleteRequest, DeleteResponse, DescribeRequest, DescribeResponse, ExpireRequest,
     ExpireResponse, GetRequest, GetResponse, IncrementRequest, IncrementResponse, SetRequest,
     SetResponse, set_request::Condition,
 };
 
-use crate::command::{self, CommandError, string_of, with_stripe};
-use crate::engine::{Engine, Entry, Millis, Value};
+use crate::command::{self, Access, Closed, CommandError, string_of, with_stripe};
+use crate::engine::{Engine, Entry, Locked, Millis, Value};
 use crate::log::Position;
 
 /// Bytes beside its key and value that a new entry may take, and the longest number.
 const ENTRY_BYTES: usize = 64;
 
-/// The value of a string key. A long value is shared, not copied.
-pub fn get(
+/// What came of a call, and the position that it may be told at; [`Closed`]: it was not executed.
+pub type Answer<T> = Result<(Result<T, CommandError>, Position), Closed>;
+
+/// Runs `work` on the key's stripe as of the primary.
+fn answer<T>(
     engine: &Engine,
-    request: GetRequest,
+    key: &[u8],
     now: Millis,
-) -> Result<(GetResponse, Position), CommandError> {
-    let (response, position) = with_stripe(engine, &request.key, now, |stripe| {
+    work: impl FnOnce(&mut Locked<'_>) -> Result<T, CommandError>,
+) -> Answer<T> {
+    with_stripe(engine, key, Access::Primary, now, work)
+}
+
+/// Refuses a call before it has seen or changed anything.
+fn refuse<T>(engine: &Engine, key: &[u8], error: CommandError) -> Answer<T> {
+    match engine.admits(Slot::of(key)) {
+        true => Ok((Err(error), Position::default())),
+        false => Err(Closed),
+    }
+}
+
+/// The value of a string key. A long value is shared, not copied.
+pub fn get(engine: &Engine, request: GetRequest, now: Millis) -> Answer<GetResponse> {
+    answer(engine, &request.key, now, |stripe| {
         let Some(entry) = stripe.get(&request.key) else {
-            return Ok::<_, CommandError>(GetResponse::default());
+            return Ok(GetResponse::default());
         };
         let value = match string_of(&entry)? {
             Value::Bytes(bytes) => bytes.to_vec().into(),
@@ -33,38 +52,34 @@ pub fn get(
             value: Some(value),
             version: entry.version(),
         })
-    });
-    Ok((response?, position))
+    })
 }
 
 /// Sets a string key if the condition holds. A time to live of 0 or beyond the end of time is an error.
-pub fn set(
-    engine: &Engine,
-    request: SetRequest,
-    now: Millis,
-) -> Result<(SetResponse, Position), CommandError> {
+pub fn set(engine: &Engine, request: SetRequest, now: Millis) -> Answer<SetResponse> {
     let SetRequest {
         key,
         value,
         ttl_ms,
         condition,
     } = request;
-    let deadline = ttl_ms
-        .map(|ttl_ms| match ttl_ms {
-            0 => Err(CommandError::InvalidExpire("set")),
-            _ => deadline(ttl_ms, now, "set"),
-        })
-        .transpose()?;
-    engine.make_room(key.len() + value.len() + ENTRY_BYTES, now)?;
-    let (response, position) = with_stripe(engine, &key, now, |stripe| {
+    let deadline = match ttl_ms {
+        Some(0) => Err(CommandError::InvalidExpire("set")),
+        _ => deadline(ttl_ms, now, "set"),
+    };
+    let room = engine.make_room(key.len() + value.len() + ENTRY_BYTES, now);
+    let deadline = match deadline.and_then(|deadline| Ok(room.map(|()| deadline)?)) {
+        Ok(deadline) => deadline,
+        Err(error) => return refuse(engine, &key, error),
+    };
+    answer(engine, &key, now, |stripe| {
         let applied = holds(condition, stripe.peek(&key));
         if applied {
             stripe.put_shared(&key, value, deadline)?;
         }
         let version = stripe.peek(&key).map_or(0, |entry| entry.version());
-        Ok::<_, CommandError>(SetResponse { applied, version })
-    });
-    Ok((response?, position))
+        Ok(SetResponse { applied, version })
+    })
 }
 
 fn holds(condition: Option<Condition>, old: Option<Entry<'_>>) -> bool {
@@ -77,9 +92,10 @@ fn holds(condition: Option<Condition>, old: Option<Entry<'_>>) -> bool {
 }
 
 /// Removes a key.
-pub fn delete(engine: &Engine, request: DeleteRequest, now: Millis) -> (DeleteResponse, Position) {
-    with_stripe(engine, &request.key, now, |stripe| DeleteResponse {
-        existed: stripe.remove(&request.key),
+pub fn delete(engine: &Engine, request: DeleteRequest, now: Millis) -> Answer<DeleteResponse> {
+    answer(engine, &request.key, now, |stripe| {
+        let existed = stripe.remove(&request.key);
+        Ok(DeleteResponse { existed })
     })
 }
 
@@ -88,9 +104,9 @@ pub fn describe(
     engine: &Engine,
     request: DescribeRequest,
     now: Millis,
-) -> (DescribeResponse, Position) {
-    with_stripe(engine, &request.key, now, |stripe| {
-        match stripe.peek(&request.key) {
+) -> Answer<DescribeResponse> {
+    answer(engine, &request.key, now, |stripe| {
+        Ok(match stripe.peek(&request.key) {
             None => DescribeResponse::default(),
             Some(entry) => DescribeResponse {
                 exists: true,
@@ -98,7 +114,7 @@ pub fn describe(
                 ttl_ms: entry.deadline().map(|deadline| deadline.since(now)),
                 r#type: entry.type_name().to_owned(),
             },
-        }
+        })
     })
 }
 
@@ -107,37 +123,41 @@ pub fn increment(
     engine: &Engine,
     request: IncrementRequest,
     now: Millis,
-) -> Result<(IncrementResponse, Position), CommandError> {
-    engine.make_room(request.key.len() + ENTRY_BYTES, now)?;
-    let (sum, position) = with_stripe(engine, &request.key, now, |stripe| {
-        command::increment(stripe, &request.key, request.by)
-    });
-    Ok((IncrementResponse { value: sum? }, position))
+) -> Answer<IncrementResponse> {
+    if let Err(error) = engine.make_room(request.key.len() + ENTRY_BYTES, now) {
+        return refuse(engine, &request.key, error.into());
+    }
+    answer(engine, &request.key, now, |stripe| {
+        let value = command::increment(stripe, &request.key, request.by)?;
+        Ok(IncrementResponse { value })
+    })
 }
 
 /// Changes the time to live of a key, or takes it away; 0 removes the key.
-pub fn expire(
-    engine: &Engine,
-    request: ExpireRequest,
-    now: Millis,
-) -> Result<(ExpireResponse, Position), CommandError> {
-    let deadline = request
-        .ttl_ms
-        .map(|ttl_ms| deadline(ttl_ms, now, "expire"))
-        .transpose()?;
-    Ok(with_stripe(engine, &request.key, now, |stripe| {
-        ExpireResponse {
-            existed: stripe.set_deadline(&request.key, deadline),
-        }
-    }))
+pub fn expire(engine: &Engine, request: ExpireRequest, now: Millis) -> Answer<ExpireResponse> {
+    let deadline = match deadline(request.ttl_ms, now, "expire") {
+        Ok(deadline) => deadline,
+        Err(error) => return refuse(engine, &request.key, error),
+    };
+    answer(engine, &request.key, now, |stripe| {
+        let existed = stripe.set_deadline(&request.key, deadline);
+        Ok(ExpireResponse { existed })
+    })
 }
 
 /// Deadlines end where those of commands do: at the largest signed number of milliseconds.
-fn deadline(ttl_ms: u64, now: Millis, method: &'static str) -> Result<Millis, CommandError> {
-    now.0
-        .checked_add(ttl_ms)
-        .filter(|&deadline| i64::try_from(deadline).is_ok())
-        .map(Millis)
+fn deadline(
+    ttl_ms: Option<u64>,
+    now: Millis,
+    method: &'static str,
+) -> Result<Option<Millis>, CommandError> {
+    let Some(ttl_ms) = ttl_ms else {
+        return Ok(None);
+    };
+    let deadline = now.0.checked_add(ttl_ms);
+    let deadline = deadline.filter(|&deadline| i64::try_from(deadline).is_ok());
+    deadline
+        .map(|deadline| Some(Millis(deadline)))
         .ok_or(CommandError::InvalidExpire(method))
 }
 
@@ -170,15 +190,20 @@ mod tests {
         }
     }
 
+    /// The answer, as if its position had been acknowledged.
+    fn told<T>(answer: Answer<T>) -> Result<T, CommandError> {
+        answer.expect("every slot is open").0
+    }
+
     fn read(engine: &Engine) -> GetResponse {
         let key = Bytes::from_static(b"a");
-        get(engine, GetRequest { key }, NOW).unwrap().0
+        told(get(engine, GetRequest { key }, NOW)).unwrap()
     }
 
     #[test]
     fn conditions_decide_whether_a_set_applies() {
         let engine = engine();
-        let apply = |request| set(&engine, request, NOW).unwrap().0;
+        let apply = |request| told(set(&engine, request, NOW)).unwrap();
         assert!(!apply(when(Condition::IfPresent(true), "0")).applied);
         let first = apply(when(Condition::IfAbsent(true), "1"));
         assert!(first.applied);
@@ -196,11 +221,12 @@ mod tests {
     fn a_version_says_whether_anything_changed() {
         let engine = engine();
         let (response, position) = set(&engine, write("1"), NOW).unwrap();
+        let response = response.unwrap();
         assert_eq!(response.version, position.0);
         assert_eq!(read(&engine).version, response.version);
         let key = Bytes::from_static(b"a");
         let request = IncrementRequest { key, by: 4 };
-        assert_eq!(increment(&engine, request, NOW).unwrap().0.value, 5);
+        assert_eq!(told(increment(&engine, request, NOW)).unwrap().value, 5);
         assert!(read(&engine).version > response.version);
     }
 
@@ -209,40 +235,45 @@ mod tests {
         let engine = engine();
         let key = Bytes::from_static(b"a");
         assert_eq!(read(&engine), GetResponse::default());
-        let (response, _) = describe(&engine, DescribeRequest { key: key.clone() }, NOW);
-        assert_eq!(response, DescribeResponse::default());
-        assert!(!delete(&engine, DeleteRequest { key }, NOW).0.existed);
+        let request = DescribeRequest { key: key.clone() };
+        assert_eq!(
+            told(describe(&engine, request, NOW)),
+            Ok(DescribeResponse::default())
+        );
+        assert!(
+            !told(delete(&engine, DeleteRequest { key }, NOW))
+                .unwrap()
+                .existed
+        );
     }
 
     #[test]
     fn times_to_live_are_described_changed_and_bounded() {
         let engine = engine();
         let key = Bytes::from_static(b"a");
-        let describe = |now| describe(&engine, DescribeRequest { key: key.clone() }, now).0;
+        let describe =
+            |now| told(describe(&engine, DescribeRequest { key: key.clone() }, now)).unwrap();
         let live = |ttl_ms| SetRequest {
             ttl_ms: Some(ttl_ms),
             ..write("1")
         };
-        set(&engine, live(500), NOW).unwrap();
+        told(set(&engine, live(500), NOW)).unwrap();
         assert_eq!(describe(NOW.plus(100)).ttl_ms, Some(400));
         assert_eq!(describe(NOW).r#type, "string");
         let change = |ttl_ms| {
             let key = key.clone();
-            expire(&engine, ExpireRequest { key, ttl_ms }, NOW)
+            told(expire(&engine, ExpireRequest { key, ttl_ms }, NOW))
         };
-        assert!(change(None).unwrap().0.existed);
+        assert!(change(None).unwrap().existed);
         assert_eq!(describe(NOW).ttl_ms, None);
-        assert!(change(Some(0)).unwrap().0.existed);
+        assert!(change(Some(0)).unwrap().existed);
         assert!(!describe(NOW).exists);
         for ttl_ms in [u64::MAX, u64::MAX / 2] {
-            let invalid = |name| Err(CommandError::InvalidExpire(name));
-            assert_eq!(change(Some(ttl_ms)), invalid("expire"));
-            assert_eq!(
-                set(&engine, live(ttl_ms), NOW).map(|_| ()),
-                Err(CommandError::InvalidExpire("set"))
-            );
+            let invalid = |name| Some(CommandError::InvalidExpire(name));
+            assert_eq!(change(Some(ttl_ms)).err(), invalid("expire"));
+            assert_eq!(told(set(&engine, live(ttl_ms), NOW)).err(), invalid("set"));
         }
-        assert!(set(&engine, live(0), NOW).is_err());
+        assert!(told(set(&engine, live(0), NOW)).is_err());
     }
 
     #[test]
@@ -253,13 +284,13 @@ mod tests {
         };
         let engine = Engine::new(config, Log::new().into());
         assert_eq!(
-            set(&engine, write("123456789"), NOW),
+            told(set(&engine, write("123456789"), NOW)),
             Err(CommandError::ValueTooLong)
         );
-        set(&engine, write("text"), NOW).unwrap();
+        told(set(&engine, write("text"), NOW)).unwrap();
         let key = Bytes::from_static(b"a");
         assert_eq!(
-            increment(&engine, IncrementRequest { key, by: 1 }, NOW),
+            told(increment(&engine, IncrementRequest { key, by: 1 }, NOW)),
             Err(CommandError::NotInteger)
         );
     }

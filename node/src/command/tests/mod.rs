@@ -10,7 +10,7 @@ use larder_proto::resp::{Arguments, Output, Protocol, reply_length};
 use crate::engine::{Engine, EngineConfig, EvictionPolicy, Millis};
 use crate::log::{Log, Position};
 
-use super::execute;
+use super::{Access, execute};
 
 /// When tests begin.
 const START: Millis = Millis(1_700_000_000_000);
@@ -45,7 +45,11 @@ impl Session {
         let args = arguments.args();
         let mut out = Output::new(self.protocol);
         let position = match Command::of(args) {
-            Ok(command) => execute(&self.engine, command, args, self.now, &mut out),
+            Ok(command) => {
+                let access = Access::Primary;
+                execute(&self.engine, command, args, self.now, access, &mut out)
+                    .expect("every slot is open")
+            }
             Err(refusal) => {
                 out.error(&refusal.message(args));
                 Position::default()

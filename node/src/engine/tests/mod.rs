@@ -234,16 +234,16 @@ fn a_slot_shows_its_own_keys_only() {
     let slots = keys.iter().map(|key| Slot::of(key.as_bytes()));
     let slot = Slot::of(keys[0].as_bytes());
     let expected = slots.filter(|&of| of == slot).count();
-    assert_eq!(engine.count_in_slot(slot, NOW), expected);
+    assert_eq!(engine.lock(slot, NOW).count_in_slot(slot), expected);
     assert_eq!(
         Slot::all()
-            .map(|slot| engine.count_in_slot(slot, NOW))
+            .map(|slot| engine.lock(slot, NOW).count_in_slot(slot))
             .sum::<usize>(),
         keys.len()
     );
     assert!(
         engine
-            .random_key(NOW)
+            .random_key(Access::Primary, NOW)
             .is_some_and(|key| keys.iter().any(|k| k.as_bytes() == key))
     );
 }
@@ -259,7 +259,7 @@ fn a_flush_empties_everything_at_one_position_and_gives_the_memory_back() {
             .put(key.as_bytes(), b"value", deadline)
             .unwrap();
     }
-    assert_eq!(engine.flush(NOW), Position(5001));
+    assert_eq!(engine.flush(NOW), Ok(Position(5001)));
     assert_eq!((engine.len(), engine.keys_with_expiry()), (0, 0));
     assert_eq!(lock(&engine, b"a", NOW).position(), Position(5001));
     let freed = (0..10_000).any(|_| {
@@ -279,7 +279,7 @@ impl Engine {
         let stripes: Vec<_> = self
             .stripes
             .iter()
-            .map(|StripeCell(stripe)| stripe.lock())
+            .map(|StripeCell { stripe, .. }| stripe.lock())
             .collect();
         stripes.iter().for_each(|stripe| stripe.assert_consistent());
         let bytes: usize = stripes.iter().map(|stripe| stripe.heap_bytes()).sum();

@@ -165,7 +165,7 @@ fn apply(engine: &Engine, model: &mut Model, step: Step) {
             engine.expire_due(now, 2);
         }
         Step::Flush => {
-            engine.flush(now);
+            engine.flush(now).unwrap();
             model.entries.clear();
         }
     }
@@ -174,7 +174,7 @@ fn apply(engine: &Engine, model: &mut Model, step: Step) {
 /// Compares everything that both hold. Goes through a scan, which drops nothing.
 fn compare(engine: &Engine, model: &mut Model, last_version: u64) {
     let mut found = BTreeMap::new();
-    engine.each_key(model.now, &mut |entry| {
+    engine.each_key(Access::Primary, model.now, &mut |entry| {
         let key = KEYS
             .iter()
             .position(|key| *key == entry.key())
@@ -229,7 +229,7 @@ fn finish(engine: &Engine, now: Millis, way: i32) {
             engine.expire_due(now.plus(1 << 30), 128);
         }
         _ => {
-            engine.flush(now);
+            engine.flush(now).unwrap();
         }
     }
 }

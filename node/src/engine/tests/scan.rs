@@ -12,7 +12,7 @@ fn scan(engine: &Engine, count: usize, mut between: impl FnMut()) -> Vec<Vec<u8>
     let mut found = Vec::new();
     let mut cursor = ScanCursor::default();
     loop {
-        cursor = engine.scan(cursor, count, NOW, &mut |entry| {
+        cursor = engine.scan(cursor, count, Access::Primary, NOW, &mut |entry| {
             found.push(entry.key().to_vec());
         });
         assert!(cursor.0 < 1 << 46);
@@ -64,12 +64,16 @@ fn a_step_shows_about_as_many_as_were_asked_for() {
         put(&engine, format!("{{t}}{number}").as_bytes(), b"", None, NOW);
     }
     let mut seen = 0;
-    engine.scan(ScanCursor::default(), 10, NOW, &mut |_| seen += 1);
+    engine.scan(ScanCursor::default(), 10, Access::Primary, NOW, &mut |_| {
+        seen += 1
+    });
     assert_eq!(seen, 10);
     let mut all = 0;
-    engine.each_key(NOW, &mut |_| all += 1);
+    engine.each_key(Access::Primary, NOW, &mut |_| all += 1);
     assert_eq!(all, 1000);
-    let past_the_end = engine.scan(ScanCursor(u64::MAX), 10, NOW, &mut |_| seen += 1);
+    let past_the_end = engine.scan(ScanCursor(u64::MAX), 10, Access::Primary, NOW, &mut |_| {
+        seen += 1
+    });
     assert!(past_the_end.is_done());
 }
 
@@ -80,10 +84,15 @@ fn a_scan_hides_what_is_past_its_deadline() {
     put(&engine, b"b", b"", None, NOW);
     let later = NOW.plus(1);
     let mut keys = Vec::new();
-    engine.each_key(later, &mut |entry| keys.push(entry.key().to_vec()));
+    engine.each_key(Access::Primary, later, &mut |entry| {
+        keys.push(entry.key().to_vec())
+    });
     assert_eq!(keys, [b"b"]);
-    assert_eq!(engine.count_in_slot(Slot::of(b"a"), later), 0);
-    assert_eq!(engine.random_key(later), Some(b"b".to_vec()));
+    assert_eq!(lock(&engine, b"a", later).count_in_slot(Slot::of(b"a")), 0);
+    assert_eq!(
+        engine.random_key(Access::Primary, later),
+        Some(b"b".to_vec())
+    );
 }
 
 #[test]

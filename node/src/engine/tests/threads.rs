@@ -44,11 +44,17 @@ fn act(engine: &Engine, random: &mut StdRng, step: u64) {
             engine.expire_due(now, 16);
         }
         95..98 => {
-            engine.scan(ScanCursor::default(), 100, now, &mut |_| ());
+            engine.scan(
+                ScanCursor::default(),
+                100,
+                Access::Primary,
+                now,
+                &mut |_| (),
+            );
         }
         98 => engine.set_memory_limit(random.random_range(200_000..600_000)),
         _ => {
-            engine.flush(now);
+            engine.flush(now).unwrap();
         }
     }
 }
