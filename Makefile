@@ -43,8 +43,8 @@ doc: ## Build the API documentation
 	@tools/need cargo cc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-e2e: build ## Run the end-to-end tests: real processes, real clients, a real Redis beside them
-	@tools/need redis-server redis-cli redis-benchmark python3 venv
+e2e: build ## Run the end-to-end tests: real processes, real clients, a real Redis and a real etcd
+	@tools/need etcd redis-server redis-cli redis-benchmark python3 venv
 	@tools/venv >/dev/null
 	tools/nextest 'package(larder-tests)' $(ARGS)
 

@@ -8,6 +8,7 @@
 //!   dev      `larder-node dev`: where its proxy and nodes listen, read from its own screen
 //!   proxy    `larder-proxy`
 //!   peer     a real redis-server, on a Unix socket, to compare with
+//!   etcd     a real etcd, for the coordinator
 //! raw      a connection that speaks RESP in bytes; `reply` reads them, sharing no code with Larder
 //! random   random numbers that are the same in every run
 //! script   the differential scripts in `tests/differential/`
@@ -25,6 +26,7 @@
 )]
 
 pub mod dev;
+pub mod etcd;
 pub mod peer;
 pub mod process;
 pub mod proxy;

@@ -136,15 +136,22 @@ impl Process {
         assert!(sent.success(), "could not send {signal} to {}", self.name);
     }
 
-    /// Waits for the process to end by itself; panics when it does not within `limit`.
-    #[track_caller]
-    pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
-        let deadline = Instant::now() + limit;
-        while self.exited.is_none() {
+    /// Whether it has ended.
+    pub fn has_exited(&mut self) -> bool {
+        if self.exited.is_none() {
             self.exited = self
                 .child
                 .try_wait()
                 .expect("the child is ours to wait for");
+        }
+        self.exited.is_some()
+    }
+
+    /// Waits for the process to end by itself; panics when it does not within `limit`.
+    #[track_caller]
+    pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
+        while !self.has_exited() {
             assert!(
                 Instant::now() < deadline,
                 "{} has not ended within {limit:?}",
