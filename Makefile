@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # The steps of `test` share cargo's build lock and two cores: one after the other, the cheapest first.
 .NOTPARALLEL:
-.PHONY: help up build fmt lint unit doctest doc e2e deny test bench
+.PHONY: help up build fmt lint unit doctest doc e2e deny test bench failover
 
 ARGS ?=
 
@@ -57,3 +57,8 @@ deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 bench: ## Measure against Redis and twemproxy, and print the table
 	@tools/need cargo cc redis-server redis-benchmark nutcracker taskset python3
 	tools/bench $(ARGS)
+
+failover: ## Kill primaries under load, 20 times, and print the outages and what was lost; ARGS="..." goes to `larder-bench failover`
+	@tools/need cargo cc etcd
+	cargo build --release --package larder-bench --package larder-node
+	@target/release/larder-bench failover --shards 3 --members 2 --kills 20 --outage-median-max 600ms --outage-max 1s $(ARGS)

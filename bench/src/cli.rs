@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    failover::FailoverOptions,
     quantity,
     target::Target,
     workload::{Distribution, KEYS_MAX, Mix, Sizes, Ttl},
@@ -26,6 +27,8 @@ pub enum Command {
     Run(RunOptions),
     /// Send the same load alternately to two targets, and print ratios with their spread.
     Compare(CompareOptions),
+    /// Start a cluster, break it again and again under load, and report outages and what was lost.
+    Failover(FailoverOptions),
 }
 
 /// Options of `run`.

@@ -1,12 +1,20 @@
-//! What ends the program before it has measured anything.
+//! What makes the program fail.
 
 use std::{io, process::ExitCode};
 
 use thiserror::Error;
 
-use crate::{phase::PhaseError, plan::PlanError, recorder::ErrorCount};
+use crate::{
+    failover::{FailoverError, Miss},
+    phase::PhaseError,
+    plan::PlanError,
+    recorder::ErrorCount,
+};
 
-/// Why there is no result.
+/// As a shell has it for a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Why there is no result, or none that does.
 #[derive(Debug, Error)]
 pub enum Failure {
     /// The options make no sense together.
@@ -25,6 +33,12 @@ pub enum Failure {
         /// How often, and what it said.
         error: ErrorCount,
     },
+    /// A failover run came to no result.
+    #[error(transparent)]
+    Failover(#[from] FailoverError),
+    /// A failover run has a result that does not do.
+    #[error(transparent)]
+    Missed(#[from] Miss),
     /// The result cannot be printed, or the runtime not be started.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -34,7 +48,8 @@ impl Failure {
     /// 2 for what is wrong with the command line, as clap has it, and 1 for everything else.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Failure::Plan(_) => ExitCode::from(2),
+            Failure::Plan(_) | Failure::Failover(FailoverError::Options(_)) => ExitCode::from(2),
+            Failure::Failover(FailoverError::Interrupted) => ExitCode::from(INTERRUPTED),
             _ => ExitCode::FAILURE,
         }
     }

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod compare;
 pub mod cpu;
 mod driver;
+pub mod failover;
 pub mod failure;
 pub mod interrupt;
 pub mod load;

@@ -10,6 +10,7 @@ use clap::Parser;
 use larder_bench::{
     cli::{Cli, Command, OutputFormat},
     compare::compare,
+    failover::failover,
     failure::Failure,
     run::run,
 };
@@ -34,6 +35,11 @@ fn measure(command: Command) -> Result<(), Failure> {
         Command::Run(options) => print(&runtime.block_on(run(&options))?, options.load.output),
         Command::Compare(options) => {
             print(&runtime.block_on(compare(&options))?, options.load.output)
+        }
+        Command::Failover(options) => {
+            let report = runtime.block_on(failover(&options))?;
+            print(&report, options.output)?;
+            Ok(report.verdict()?)
         }
     }
 }
