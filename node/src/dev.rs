@@ -9,17 +9,19 @@ use std::{
 
 use clap::{Args, value_parser};
 use larder_client::{Options, cluster::Cluster};
-use larder_proto::topology::Topology;
+use larder_proto::ring;
 use larder_proxy::{
     Front, Listener, NoBackend, Workers, process,
     settings::{RespSettings, parse_bytes},
 };
+use serde::Serialize;
 use serde_json::Map;
 use tokio::sync::watch;
 
 use crate::{
     Governor, Identity, Node, NodeBackend,
-    coordinator::{self, Embedded, NodeRecord},
+    cluster::{self, Keys, MemberRecord, NodeRecord, ShardRecord, SlotsRecord},
+    coordinator::{Coordinator, Embedded},
     engine::EngineConfig,
     grpc::{self, GrpcListener},
     memory,
@@ -179,10 +181,14 @@ async fn assemble(
     let identities: Vec<Identity> = (0..sockets.len())
         .map(|number| Identity::fresh(format!("node-{number}")))
         .collect();
-    let topology = found(&settings, &identities, &sockets)
+    let (coordinator, keys) = found(&settings, &identities, &sockets)
         .await
         .map_err(|error| format!("cannot found the cluster: {error}"))?;
-    let (changes, topology) = watch::channel(Arc::new(topology));
+    let (followed, following) = cluster::follow(coordinator, keys)
+        .await
+        .map_err(|error| format!("cannot found the cluster: {error}"))?;
+    workers.first().spawn(following);
+    let topology = followed.topology;
     let options = Options {
         password: settings.resp.requirepass.clone(),
         replies_per_turn: usize::MAX,
@@ -217,37 +223,48 @@ async fn assemble(
         sockets.resp.serve(Arc::clone(&front), Arc::clone(&workers));
         fronts.push(front);
     }
-    // The records do not change: there is nobody to change them. The nodes watch as long as somebody could.
-    workers.first().spawn(async move { changes.closed().await });
     Ok(fronts)
 }
 
-/// Registers the nodes with an embedded coordinator and has it found a cluster of one shard a node.
+/// Writes the records of a cluster of one shard a node, and says what they make.
 async fn found(
     settings: &DevSettings,
     identities: &[Identity],
     sockets: &[Sockets],
-) -> Result<Topology, coordinator::PlacementError> {
-    let records = Embedded::new();
+) -> Result<(Arc<dyn Coordinator>, Keys), String> {
+    let (records, keys) = (Embedded::new(), Keys::of(CLUSTER));
     let host = advertised(settings);
+    let mut members = Vec::new();
     for (identity, sockets) in identities.iter().zip(sockets) {
-        let record = NodeRecord {
+        let node = NodeRecord {
             incarnation: identity.incarnation.clone(),
             resp: format!("{host}:{}", sockets.resp.address().port()),
             grpc: format!("{host}:{}", sockets.grpc.address().port()),
+            peer: String::new(),
             zone: String::new(),
+            weight: 1.0,
+            shard: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             unknown: Map::new(),
         };
-        coordinator::register(&records, CLUSTER, &identity.name, &record).await?;
+        write(&records, &keys.node(&identity.name), &node).await?;
+        let primary = MemberRecord::new(&identity.name, &identity.incarnation);
+        let shard = ShardRecord::founded_by(primary, 1.0);
+        write(&records, &keys.shard(&sockets.shard), &shard).await?;
+        members.push(ring::Member {
+            name: sockets.shard.clone(),
+            weight: 1.0,
+        });
     }
-    let shards: Vec<(String, String)> = sockets
-        .iter()
-        .zip(identities)
-        .map(|(sockets, identity)| (sockets.shard.clone(), identity.name.clone()))
-        .collect();
-    coordinator::found(&records, CLUSTER, &shards).await?;
-    coordinator::topology(&records, CLUSTER).await
+    let slots = SlotsRecord::founded_by(&members).ok_or("there are no shards")?;
+    write(&records, &keys.slots(), &slots).await?;
+    Ok((Arc::new(records), keys))
+}
+
+async fn write(records: &Embedded, key: &str, record: &impl Serialize) -> Result<(), String> {
+    let value = cluster::encode(record).map_err(|error| error.to_string())?;
+    let written = records.compare_and_set(key, 0, value, None);
+    written.await.map(drop).map_err(|error| error.to_string())
 }
 
 fn advertised(settings: &DevSettings) -> String {

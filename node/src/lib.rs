@@ -12,6 +12,7 @@
 //! keys. One task of the process, the `Governor`'s, holds it to its memory.
 
 mod backend;
+pub mod cluster;
 pub mod command;
 pub mod coordinator;
 pub mod dev;

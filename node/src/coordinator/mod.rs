@@ -1,19 +1,11 @@
 //! The coordinator: small records that all nodes agree on, changed by compare-and-set, and watched.
 //!
-//! ```text
-//! /larder/<cluster>/nodes/<node>      incarnation, addresses, zone
-//! /larder/<cluster>/shards/<shard>    term, primary, replicas, weight
-//! /larder/<cluster>/slots             epoch, owner of every slot range
-//! ```
-//!
 //! [`Coordinator`] is what a node needs of it. [`Embedded`] keeps the records in this process, for a cluster that
 //! lives and dies with it.
 
 mod embedded;
 mod error;
-mod placement;
 mod record;
-mod records;
 
 use std::{fmt, time::Duration};
 
@@ -21,9 +13,7 @@ use futures_core::stream::BoxStream;
 
 pub use embedded::Embedded;
 pub use error::CoordinatorError;
-pub use placement::{PlacementError, found, register, topology};
 pub use record::{LeaseId, Listing, Record, WatchEvent};
-pub use records::{NodeRecord, RangeRecord, ShardRecord, SlotsRecord};
 
 /// A store of small records on which every node of a cluster agrees.
 ///

@@ -1,0 +1,35 @@
+//! The cluster as its records describe it: what each record says, what all of them say together, and the topology that
+//! follows.
+//!
+//! ```text
+//! coordinator --list, watch--> Directory --topology()--> Topology --> sessions, clients
+//! ```
+//!
+//! The records, under `/larder/<cluster>/`:
+//!
+//! ```text
+//! nodes/<node>     leased: incarnation, addresses, zone, weight       the node itself writes it
+//! shards/<shard>   term, primary, in-sync set, assigned nodes         its primary; who leads next; the controller
+//! slots            owner of every slot, moves under way               the controller; who gives slots away
+//! controller       leased: who decides placement                      whoever is first
+//! ```
+//!
+//! Every change is a compare-and-set on the record's revision.
+
+mod directory;
+mod follow;
+mod keys;
+mod records;
+#[cfg(test)]
+mod sample;
+mod slot_ranges;
+mod topology;
+
+pub use directory::{Absent, Directory, Unreadable, Versioned};
+pub use follow::{FollowError, Followed, follow};
+pub use keys::Keys;
+pub use records::{
+    ControllerRecord, MemberRecord, MoveRecord, NodeRecord, RangeRecord, RecordError, ShardRecord,
+    SlotsRecord, decode, encode,
+};
+pub use topology::{UnfitError, topology};
