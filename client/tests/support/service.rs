@@ -192,4 +192,11 @@ impl Cluster for Service {
         let topologies = topologies.map(|topology| Ok(schema::Topology::from(&*topology)));
         Ok(Response::new(Box::pin(topologies)))
     }
+
+    async fn whoami(
+        &self,
+        _: Request<schema::WhoamiRequest>,
+    ) -> Result<Response<schema::WhoamiResponse>, Status> {
+        Err(Status::unimplemented("not in tests"))
+    }
 }

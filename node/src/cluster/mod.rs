@@ -19,17 +19,24 @@
 mod directory;
 mod follow;
 mod keys;
+mod placement;
+mod probe;
 mod records;
+mod registration;
 #[cfg(test)]
 mod sample;
 mod slot_ranges;
 mod topology;
+mod zones;
 
 pub use directory::{Absent, Directory, Unreadable, Versioned};
 pub use follow::{FollowError, Followed, follow};
 pub use keys::Keys;
+pub use placement::{Change, Placement, next_plan, plan};
+pub use probe::{GrpcProbe, Presence, Probe};
 pub use records::{
     ControllerRecord, MemberRecord, MoveRecord, NodeRecord, RangeRecord, RecordError, ShardRecord,
     SlotsRecord, decode, encode,
 };
+pub use registration::{Held, RegisterError, Registration};
 pub use topology::{UnfitError, topology};

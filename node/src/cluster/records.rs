@@ -66,6 +66,9 @@ pub struct ShardRecord {
     /// Share of the ring relative to the other shards.
     #[serde(default = "one")]
     pub weight: f64,
+    /// The last term that began without any of the keys that were there before.
+    #[serde(default = "first_term")]
+    pub empty_at: u64,
     /// How often all copies of the shard's keys were lost.
     #[serde(default)]
     pub losses: u64,
@@ -170,6 +173,7 @@ impl ShardRecord {
             primary,
             replicas: Vec::new(),
             weight,
+            empty_at: first_term(),
             losses: 0,
             unknown: Map::new(),
         }
@@ -210,6 +214,10 @@ impl ShardRecord {
     }
 }
 
+fn first_term() -> u64 {
+    1
+}
+
 fn one() -> f64 {
     1.0
 }
@@ -242,7 +250,7 @@ mod tests {
     #[test]
     fn fields_of_other_versions_are_kept_at_every_level() {
         let text = r#"{"format":1,"term":3,"primary":{"node":"a","incarnation":"1","speed":2},"in_sync":
-            [{"node":"a","incarnation":"1","since":7}],"replicas":["b"],"weight":1.0,"losses":0,"colour":"blue"}"#;
+            [{"node":"a","incarnation":"1","since":7}],"replicas":["b"],"weight":1.0,"empty_at":2,"losses":0,"colour":"blue"}"#;
         let record: ShardRecord = decode(text.as_bytes()).unwrap();
         assert_eq!(record.unknown["colour"], "blue");
         let again: Value = serde_json::from_slice(&encode(&record).unwrap()).unwrap();

@@ -1,5 +1,7 @@
 //! Clusters for tests, put together record by record.
 
+use std::time::Duration;
+
 use larder_proto::ring;
 use serde_json::Map;
 use tokio::time::Instant;
@@ -56,6 +58,24 @@ impl Sample {
         self.record(name, node(name))
     }
 
+    /// A node in a zone.
+    pub(super) fn node_in(self, name: &str, zone: &str) -> Sample {
+        let zone = zone.to_owned();
+        self.record(name, NodeRecord { zone, ..node(name) })
+    }
+
+    /// A node that may only be a member of one shard.
+    pub(super) fn pinned(self, name: &str, shard: &str) -> Sample {
+        let shard = Some(shard.to_owned());
+        self.record(
+            name,
+            NodeRecord {
+                shard,
+                ..node(name)
+            },
+        )
+    }
+
     pub(super) fn record(self, name: &str, record: NodeRecord) -> Sample {
         let key = self.directory.keys().node(name);
         self.put(key, &record)
@@ -98,6 +118,12 @@ impl Sample {
         let key = self.directory.keys().node(name);
         let revision = self.directory.revision + 1;
         self.directory.delete(&key, revision, self.now);
+        self
+    }
+
+    /// Time passes.
+    pub(super) fn after(mut self, time: Duration) -> Sample {
+        self.now += time;
         self
     }
 }

@@ -84,6 +84,42 @@ fn ranges<'a>(owners: impl Iterator<Item = &'a str>) -> Vec<RangeRecord> {
     ranges
 }
 
+/// Moves of every slot whose owner is not the one that is wished for.
+pub(super) fn moves(owners: &[&str], wished: &[&str]) -> Vec<MoveRecord> {
+    let mut moves: Vec<MoveRecord> = Vec::new();
+    for (slot, (&from, &to)) in (0..=u16::MAX).zip(owners.iter().zip(wished)) {
+        if from == to {
+            continue;
+        }
+        match moves.last_mut() {
+            Some(last) if last.from == from && last.to == to && last.last + 1 == slot => {
+                last.last = slot;
+            }
+            _ => moves.push(MoveRecord {
+                first: slot,
+                last: slot,
+                from: from.to_owned(),
+                to: to.to_owned(),
+                unknown: Map::new(),
+            }),
+        }
+    }
+    moves
+}
+
+/// Whether two lists of moves say the same, whatever other versions have added.
+pub(super) fn same(left: &[MoveRecord], right: &[MoveRecord]) -> bool {
+    let said = |moved: &MoveRecord| {
+        (
+            moved.first,
+            moved.last,
+            moved.from.clone(),
+            moved.to.clone(),
+        )
+    };
+    left.iter().map(said).eq(right.iter().map(said))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +146,17 @@ mod tests {
         );
         assert_eq!(record.with(&owners, Vec::new()).ranges, record.ranges);
         assert_eq!(SlotsRecord::founded_by(&[]), None);
+    }
+
+    #[test]
+    fn moves_are_runs_of_slots_that_change_hands() {
+        let owners = ["a", "a", "a", "b", "b"];
+        let wished = ["a", "c", "c", "c", "b"];
+        let moves: Vec<(u16, u16, String)> = moves(&owners, &wished)
+            .into_iter()
+            .map(|moved| (moved.first, moved.last, moved.from + ">" + &moved.to))
+            .collect();
+        assert_eq!(moves, [(1, 2, "a>c".to_owned()), (3, 3, "b>c".to_owned())]);
     }
 
     #[test]

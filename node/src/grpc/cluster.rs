@@ -1,8 +1,10 @@
-//! The `Cluster` service: the topology, now and whenever it changes.
+//! The `Cluster` service: the topology, now and whenever it changes, and who this node is.
 
 use std::{pin::Pin, sync::Arc};
 
-use larder_proto::schema::{Topology, WatchRequest, cluster_server::Cluster};
+use larder_proto::schema::{
+    Topology, WatchRequest, WhoamiRequest, WhoamiResponse, cluster_server::Cluster,
+};
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 
@@ -21,5 +23,15 @@ impl Cluster for ClusterService {
         Ok(Response::new(Box::pin(
             changes.map(|topology| Ok(Topology::from(&*topology))),
         )))
+    }
+
+    async fn whoami(&self, _: Request<WhoamiRequest>) -> Result<Response<WhoamiResponse>, Status> {
+        let identity = self.0.identity();
+        Ok(Response::new(WhoamiResponse {
+            cluster: self.0.topology().borrow().cluster.clone(),
+            node: identity.name.clone(),
+            incarnation: identity.incarnation.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
     }
 }
