@@ -154,6 +154,14 @@ impl Core {
         }
     }
 
+    /// This member's entries are not those of its log's last position: it has to be copied to.
+    pub fn damaged(&mut self) {
+        self.intact = false;
+        if let Role::Follower(follower) = &mut self.role {
+            follower.detach();
+        }
+    }
+
     /// The history of this member's log.
     pub fn history(&self) -> &History {
         &self.history

@@ -57,7 +57,14 @@ impl Core {
                 step.send(member, primary.term, Body::Attach);
             }
             Event::Disconnected(_) => follower.progress = Progress::Detached,
-            _ if follower.progress == Progress::Following => self.copy_to(member, step),
+            // A copy during which the log ran away begins again.
+            _ if matches!(
+                follower.progress,
+                Progress::Following | Progress::Copying { .. }
+            ) =>
+            {
+                self.copy_to(member, step);
+            }
             _ => {}
         }
     }
