@@ -118,10 +118,22 @@ fn speed(entries: usize) {
     rate("puts of another length", entries, || {
         shuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
     });
+    rate("puts of that length", entries, || {
+        shuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
+    });
     rate("gets", entries, || gets(&engine, entries, 0));
     rate("gets that miss", entries, || {
         gets(&engine, entries, entries)
     });
+    engine.retain_log(64 << 20, NOW);
+    rate(
+        "puts of that length, keeping 64 MiB of the log",
+        entries,
+        || {
+            shuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
+        },
+    );
+    engine.retain_log(0, NOW);
     thread::scope(|scope| {
         scope.spawn(|| gets(&engine, entries, 0));
         rate("gets, beside another thread's", entries, || {

@@ -136,13 +136,13 @@ pub(crate) fn with_stripe<R>(
 
 impl<'a> Call<'a> {
     fn run(&mut self) -> Result<(), CommandError> {
-        if self.command.flags.contains(Flags::DENY_OOM) {
-            let bytes = self.args.from(1).iter().map(<[u8]>::len).sum();
-            self.make_room(bytes)?;
-        }
         // What changes several slots is refused as a whole while that is still possible.
         if matches!(self.command.route, Route::Split(_)) && self.is_write() && !self.is_admitted() {
             return Err(Closed.into());
+        }
+        if self.command.flags.contains(Flags::DENY_OOM) {
+            let bytes = self.args.from(1).iter().map(<[u8]>::len).sum();
+            self.make_room(bytes)?;
         }
         HANDLERS[self.command.id as usize](self)
     }

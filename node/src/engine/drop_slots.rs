@@ -24,7 +24,7 @@ impl Engine {
                 continue;
             }
             let mut locked = Locked::new(self, stripe, now);
-            if locked.gate().is_passive() {
+            if locked.gate.is_passive() {
                 break;
             }
             if let Some(next) = locked.drop_slots(hash, slots, &mut budget) {
@@ -41,7 +41,7 @@ impl Locked<'_> {
         let next = self.visit(hash, budget, &mut |cell| {
             let key = cell.payload.key();
             let slot = Slot::of(key);
-            if slots.contains(slot) && !self.gate().admits(slot) {
+            if slots.contains(slot) && !self.gate.admits(slot) {
                 keys.push(key.to_vec());
             }
         });

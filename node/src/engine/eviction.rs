@@ -164,7 +164,7 @@ impl Locked<'_> {
 
     /// Drops the victim. Returns 1 also if it is gone by now: then the caller looks again at how much room there is.
     fn evict(&mut self, victim: Victim) -> usize {
-        if self.gate().is_passive() {
+        if self.gate.is_passive() {
             return 1;
         }
         let table = self.stripe.table();

@@ -20,7 +20,7 @@ impl Engine {
     /// Needs an open slot, as of any moment while nothing else runs.
     pub fn flush(&self, now: Millis) -> Result<Position, Closed> {
         let stripes = self.lock_all(now);
-        if !stripes.iter().any(|stripe| stripe.gate().admits_any()) {
+        if !stripes.iter().any(|stripe| stripe.gate.admits_any()) {
             return Err(Closed);
         }
         let position = self.log.append(Effect::Flush);

@@ -76,7 +76,7 @@ impl Engine {
     pub fn enter(&self, slot: Slot, access: Access, now: Millis) -> Result<Locked<'_>, Closed> {
         let mut locked = self.lock(slot, now);
         match access {
-            Access::Primary if !locked.gate().admits(slot) => Err(Closed),
+            Access::Primary if !locked.gate.admits(slot) => Err(Closed),
             Access::Primary => Ok(locked),
             Access::Replica => {
                 locked.hide();

@@ -27,6 +27,8 @@ use super::{Engine, KEY_BYTES_MAX, StripeCell, stripe_of};
 pub struct Locked<'a> {
     pub(super) engine: &'a Engine,
     pub(super) index: usize,
+    /// Which of the stripe's slots are open; that stays so while it is locked.
+    pub(super) gate: &'a Gate,
     pub(super) stripe: MutexGuard<'a, Stripe>,
     pub(super) now: Millis,
     /// Entries or memory changed since the last [`Locked::settle`].
@@ -42,16 +44,12 @@ impl<'a> Locked<'a> {
         Locked {
             engine,
             index,
+            gate,
             stripe,
             now,
             changed: false,
             hides: gate.is_passive(),
         }
-    }
-
-    /// Which of the stripe's slots are open; that stays so while it is locked.
-    pub(super) fn gate(&self) -> &'a Gate {
-        &self.engine.stripes[self.index].gate
     }
 
     /// From now on drops nothing that is past its deadline.

@@ -161,8 +161,8 @@ impl Locked<'_> {
     fn shows(&self, cell: &Cell, access: Access) -> bool {
         self.is_live(cell)
             && (access == Access::Replica
-                || self.gate().admits_all()
-                || self.gate().admits(Slot::of(cell.payload.key())))
+                || self.gate.admits_all()
+                || self.gate.admits(Slot::of(cell.payload.key())))
     }
 
     fn is_live(&self, cell: &Cell) -> bool {

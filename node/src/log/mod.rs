@@ -234,7 +234,8 @@ impl Log {
         Growth::new(self, after)
     }
 
-    /// On a replica: adds effects of the primary. Copies them, so that nothing is held that carried them here.
+    /// On a replica: adds effects of the primary, before they are applied: what the engine shows is never ahead of the
+    /// log. Copies them, so that nothing is held that carried them here.
     pub fn adopt(&self, segment: &Segment) -> Result<(), AdoptError> {
         let (first, count) = (segment.first.0, segment.count);
         let next = self.last().0 + 1;

@@ -117,8 +117,11 @@ impl Tail {
             return Vec::new();
         }
         self.seal();
-        self.open = BytesMut::with_capacity(bytes.max(self.chunk_bytes()));
-        self.discard()
+        let mut discarded = self.discard();
+        let bytes = bytes.max(self.chunk_bytes());
+        self.open =
+            recycle(&mut discarded, bytes).unwrap_or_else(|| BytesMut::with_capacity(bytes));
+        discarded
     }
 
     /// Ends the open segment if there is anything in it. What is left of its chunk serves the next.
@@ -171,6 +174,14 @@ impl Tail {
             .partition_point(|segment| segment.last().0 < wanted);
         Ok(ReadLog::Segment(self.sealed[index].part(after, bytes_max)?))
     }
+}
+
+/// The memory of what was discarded, if nobody reads it any more and it has room for so many bytes but not for many
+/// more: then a full log needs no other.
+fn recycle(discarded: &mut Vec<Segment>, bytes: usize) -> Option<BytesMut> {
+    let mut room = discarded.pop()?.bytes.try_into_mut().ok()?;
+    room.clear();
+    (room.try_reclaim(bytes) && room.capacity() <= bytes.saturating_mul(2)).then_some(room)
 }
 
 /// Bytes of memory that a segment takes.

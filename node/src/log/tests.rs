@@ -112,6 +112,20 @@ fn the_oldest_goes_when_there_is_too_much() {
 }
 
 #[test]
+fn a_full_log_lives_on_the_memory_it_has() {
+    let log = kept(10_000);
+    let mut chunks = std::collections::BTreeSet::new();
+    for number in 0..20_000_u32 {
+        let last = append(&log, &number.to_le_bytes());
+        // Reading now and then cuts chunks into several segments.
+        if number % 150 == 0 {
+            chunks.insert(segment(&log, last.0 - 1, 100).bytes.as_ptr() as usize / 1250);
+        }
+    }
+    assert!(chunks.len() <= 32, "{} places in memory", chunks.len());
+}
+
+#[test]
 fn a_long_effect_is_kept_until_there_is_a_newer_one() {
     let log = kept(10_000);
     let long = vec![7; 200_000];

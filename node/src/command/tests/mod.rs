@@ -1,16 +1,18 @@
 //! Commands and their replies, in tables. Replies are those of redis-server 7.0.15.
 
+mod access;
 mod keys;
 mod properties;
 mod strings;
 
+use larder_proto::Slot;
 use larder_proto::command::Command;
 use larder_proto::resp::{Arguments, Output, Protocol, reply_length};
 
 use crate::engine::{Engine, EngineConfig, EvictionPolicy, Millis};
 use crate::log::{Log, Position};
 
-use super::{Access, execute};
+use super::{Access, Closed, execute};
 
 /// When tests begin.
 const START: Millis = Millis(1_700_000_000_000);
@@ -22,6 +24,7 @@ struct Session {
     engine: Engine,
     now: Millis,
     protocol: Protocol,
+    access: Access,
 }
 
 impl Session {
@@ -37,6 +40,7 @@ impl Session {
             engine: Engine::new(config, Log::new().into()),
             now: START,
             protocol: Protocol::Resp2,
+            access: Access::Primary,
         }
     }
 
@@ -46,9 +50,12 @@ impl Session {
         let mut out = Output::new(self.protocol);
         let position = match Command::of(args) {
             Ok(command) => {
-                let access = Access::Primary;
-                execute(&self.engine, command, args, self.now, access, &mut out)
-                    .expect("every slot is open")
+                let executed =
+                    execute(&self.engine, command, args, self.now, self.access, &mut out);
+                executed.unwrap_or_else(|Closed| {
+                    out.error("closed");
+                    Position::default()
+                })
             }
             Err(refusal) => {
                 out.error(&refusal.message(args));

@@ -5,7 +5,8 @@ use larder_proto::resp::{Arguments, Protocol};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::Session;
+use super::access::versions;
+use super::{Access, Session};
 
 /// Words that mean something somewhere, or nearly do.
 const WORDS: &[&str] = &[
@@ -82,6 +83,25 @@ proptest! {
             session.run(arguments);
         }
         prop_assert!(session.engine.len() <= 3);
+    }
+
+    #[test]
+    fn a_replica_changes_nothing(
+        before in prop::collection::vec(command(), 0..20),
+        commands in prop::collection::vec(command(), 1..20),
+        later in 0..2_000_000_u64,
+    ) {
+        let mut session = Session::new();
+        for arguments in &before {
+            session.run(arguments);
+        }
+        session.now = session.now.plus(later);
+        let state = (versions(&session), session.engine.log().last());
+        session.access = Access::Replica;
+        for arguments in &commands {
+            session.run(arguments);
+        }
+        prop_assert_eq!((versions(&session), session.engine.log().last()), state);
     }
 
     #[test]

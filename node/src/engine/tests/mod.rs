@@ -2,7 +2,9 @@
 
 mod eviction;
 mod expiry;
+mod gate;
 mod model;
+mod replica;
 mod scan;
 mod threads;
 
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use larder_proto::Slot;
 
-use crate::log::{Log, Position};
+use crate::log::{Effect, Log, Position};
 
 use super::*;
 

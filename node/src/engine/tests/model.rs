@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use larder_proto::SlotSet;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -25,6 +26,9 @@ enum Step {
     Wait(u64),
     Expire,
     Flush,
+    /// Opens the slots of some keys and closes all others.
+    Open(Vec<usize>),
+    Passive(bool),
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -40,10 +44,12 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => key.clone().prop_map(Step::Remove),
         2 => (0..4_usize, 0..4_usize).prop_map(|(from, to)| Step::Rename(from, to)),
         1 => (4..7_usize, 4..7_usize).prop_map(|(from, to)| Step::Copy(from, to)),
-        3 => key.prop_map(Step::Get),
+        3 => key.clone().prop_map(Step::Get),
         4 => (0..700_u64).prop_map(Step::Wait),
         1 => Just(Step::Expire),
         1 => Just(Step::Flush),
+        1 => vec(key, 0..10).prop_map(Step::Open),
+        1 => proptest::bool::weighted(0.3).prop_map(Step::Passive),
     ]
 }
 
@@ -59,11 +65,18 @@ struct Kept {
 struct Model {
     entries: BTreeMap<usize, Kept>,
     now: Millis,
+    /// The slots that are not open.
+    closed: SlotSet,
+    passive: bool,
 }
 
 const CHANGED: u64 = 0;
 
 impl Model {
+    fn admits(&self, key: &[u8]) -> bool {
+        !self.passive && !self.closed.contains(Slot::of(key))
+    }
+
     fn put(&mut self, key: usize, value: Vec<u8>, deadline: Option<Millis>) {
         let version = CHANGED;
         self.entries.insert(
@@ -114,9 +127,26 @@ impl Model {
     }
 }
 
-/// Does a step to both, and compares what they answer.
+/// The key that a step is about, if it is about one.
+fn key_of(step: &Step) -> Option<usize> {
+    match *step {
+        Step::Put(key, ..) | Step::Edit(key, _) | Step::SetDeadline(key, _) => Some(key),
+        Step::Remove(key) | Step::Rename(key, _) | Step::Copy(key, _) => Some(key),
+        Step::Get(_) | Step::Wait(_) | Step::Expire | Step::Flush => None,
+        Step::Open(_) | Step::Passive(_) => None,
+    }
+}
+
+/// Does a step to both, and compares what they answer; to none if both refuse it.
 fn apply(engine: &Engine, model: &mut Model, step: Step) {
     let now = model.now;
+    if let Some(key) = key_of(&step) {
+        let entered = engine.enter(Slot::of(KEYS[key]), Access::Primary, now);
+        assert_eq!(entered.is_ok(), model.admits(KEYS[key]));
+        if entered.is_err() {
+            return;
+        }
+    }
     let at = |key: usize| lock(engine, KEYS[key], now);
     let ahead = |deadline: Option<u64>| deadline.map(|deadline| now.plus(deadline));
     match step {
@@ -152,21 +182,39 @@ fn apply(engine: &Engine, model: &mut Model, step: Step) {
             assert_eq!(existed, model.copy(from, to));
         }
         Step::Get(key) => {
-            assert_eq!(
-                at(key).get(KEYS[key]).is_some(),
-                model.entries.contains_key(&key)
-            );
+            let access = match model.admits(KEYS[key]) {
+                true => Access::Primary,
+                false => Access::Replica,
+            };
+            let last = engine.log().last();
+            let mut locked = engine.enter(Slot::of(KEYS[key]), access, now).unwrap();
+            let found = locked.get(KEYS[key]).is_some();
+            assert_eq!(found, model.entries.contains_key(&key));
+            assert!(access == Access::Primary || engine.log().last() == last);
         }
         Step::Wait(milliseconds) => {
             model.now = now.plus(milliseconds);
             model.drop_expired();
         }
         Step::Expire => {
-            engine.expire_due(now, 2);
+            let dropped = engine.expire_due(now, 2);
+            assert!(!model.passive || dropped == 0);
         }
         Step::Flush => {
-            engine.flush(now).unwrap();
-            model.entries.clear();
+            let flushed = engine.flush(now).is_ok();
+            assert_eq!(flushed, !model.passive && model.closed != SlotSet::all());
+            if flushed {
+                model.entries.clear();
+            }
+        }
+        Step::Open(keys) => {
+            let open = keys.into_iter().map(|key| Slot::of(KEYS[key])).collect();
+            engine.open_only(&open);
+            model.closed = SlotSet::all().difference(&open);
+        }
+        Step::Passive(passive) => {
+            engine.set_passive(passive);
+            model.passive = passive;
         }
     }
 }
@@ -174,7 +222,7 @@ fn apply(engine: &Engine, model: &mut Model, step: Step) {
 /// Compares everything that both hold. Goes through a scan, which drops nothing.
 fn compare(engine: &Engine, model: &mut Model, last_version: u64) {
     let mut found = BTreeMap::new();
-    engine.each_key(Access::Primary, model.now, &mut |entry| {
+    engine.each_key(Access::Replica, model.now, &mut |entry| {
         let key = KEYS
             .iter()
             .position(|key| *key == entry.key())
@@ -193,6 +241,13 @@ fn compare(engine: &Engine, model: &mut Model, last_version: u64) {
         }
     }
     assert_eq!(found, model.entries);
+    let mut shown = Vec::new();
+    engine.each_key(Access::Primary, model.now, &mut |entry| {
+        shown.push(entry.key().to_vec());
+    });
+    let admitted = found.keys().filter(|&&key| model.admits(KEYS[key]));
+    assert_eq!(shown.len(), admitted.count());
+    assert!(shown.iter().all(|key| model.admits(key)));
 }
 
 proptest! {
@@ -209,6 +264,8 @@ proptest! {
             compare(&engine, &mut model, last_version);
             engine.assert_consistent();
         }
+        engine.open_only(&SlotSet::all());
+        engine.set_passive(false);
         finish(&engine, model.now, end);
         engine.assert_consistent();
         prop_assert_eq!(engine.len(), 0);
