@@ -23,6 +23,7 @@ pub mod grpc;
 pub mod log;
 mod memory;
 mod node;
+pub mod peer;
 pub mod replication;
 
 pub use backend::NodeBackend;

@@ -6,4 +6,5 @@ mod pipe;
 mod server;
 pub mod typed;
 
+pub(crate) use server::Guard;
 pub use server::{GrpcListener, serve};

@@ -154,12 +154,12 @@ async fn routes(node: Arc<Node>, guard: Guard) -> Routes {
 
 /// Lets calls in that carry the password, as `authorization: Bearer <password>`. Everyone, if there is none.
 #[derive(Clone)]
-struct Guard {
+pub(crate) struct Guard {
     expected: Option<String>,
 }
 
 impl Guard {
-    fn new(password: &str) -> Guard {
+    pub(crate) fn new(password: &str) -> Guard {
         Guard {
             expected: (!password.is_empty()).then(|| format!("Bearer {password}")),
         }
