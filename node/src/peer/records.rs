@@ -22,25 +22,28 @@ pub(super) fn record(shard: &ShardRecord) -> Record {
 
 /// The shard's record with that part changed. Everything else stays, what other versions wrote included.
 pub(super) fn changed(shard: &ShardRecord, record: &Record) -> ShardRecord {
-    let known = shard.in_sync.iter().chain([&shard.primary]);
-    let known: Vec<&MemberRecord> = known.collect();
-    let member = |id: &MemberId| {
-        let same = |it: &&&MemberRecord| it.node == *id.node && it.incarnation == *id.incarnation;
-        match known.iter().find(same) {
-            Some(known) => (*known).clone(),
-            None => MemberRecord::new(&*id.node, &*id.incarnation),
-        }
-    };
+    let primary = || std::iter::once(&shard.primary);
+    let in_sync = record.in_sync.iter();
+    let in_sync = in_sync.map(|id| member(shard.in_sync.iter().chain(primary()), id));
     let others = record.members.iter();
     let others = others.filter(|name| **name != record.primary.node);
     ShardRecord {
         term: record.term,
-        primary: member(&record.primary),
-        in_sync: record.in_sync.iter().map(member).collect(),
+        primary: member(primary().chain(&shard.in_sync), &record.primary),
+        in_sync: in_sync.collect(),
         replicas: others.map(|name| name.to_string()).collect(),
         empty_at: record.empty_at,
         losses: record.losses,
         ..shard.clone()
+    }
+}
+
+/// The record of a member among those known, or a new one.
+fn member<'a>(mut known: impl Iterator<Item = &'a MemberRecord>, id: &MemberId) -> MemberRecord {
+    let same = |it: &&MemberRecord| it.node == *id.node && it.incarnation == *id.incarnation;
+    match known.find(same) {
+        Some(known) => known.clone(),
+        None => MemberRecord::new(&*id.node, &*id.incarnation),
     }
 }
 
