@@ -7,6 +7,7 @@
 //! process  a child process: its output captured, killed and reaped when dropped
 //!   dev      `larder-node dev`: where its proxy and nodes listen, read from its own screen
 //!   proxy    `larder-proxy`
+//!   serve    `larder-node serve`: clusters of processes around a real etcd
 //!   peer     a real redis-server, on a Unix socket, to compare with
 //!   etcd     a real etcd, for the coordinator
 //! raw      a connection that speaks RESP in bytes; `reply` reads them, sharing no code with Larder
@@ -34,6 +35,7 @@ pub mod random;
 pub mod raw;
 pub mod reply;
 pub mod script;
+pub mod serve;
 pub mod tool;
 pub mod tree;
 pub mod wait;
