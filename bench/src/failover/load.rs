@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use larder_client::Client;
 use larder_proto::{Slot, topology::Topology};
 use tokio::{
@@ -16,7 +17,7 @@ use tokio::{
 
 use super::{
     access::{Access, Resp, Trouble, Written},
-    ledger::{KeyId, Ledger, PlaceId},
+    ledger::{KeyId, Ledger, PlaceId, Read, Write},
     options::{FailoverOptions, Via},
     outage::Pulse,
     tally::Tally,
@@ -73,7 +74,8 @@ impl Load {
             .iter()
             .enumerate()
             .map(|(shard, name)| {
-                let names = names_in(&topology, name).take(options.keys as usize);
+                // Twice as many as are written all the time: the others are written once.
+                let names = names_in(&topology, name).take(2 * options.keys as usize);
                 names.map(|name| ledger.add_place(name, shard)).collect()
             })
             .collect();
@@ -100,8 +102,12 @@ impl Load {
         let tasks = options.tasks as usize;
         // Half of the rate is writes and half reads, and the tasks take turns.
         let period = Duration::from_secs_f64(2.0 * tasks as f64 / options.rate as f64);
+        let (quiet, busy) = places.split_at(places.len() / 2);
+        let share = |places: &[PlaceId], task| -> Vec<PlaceId> {
+            places.iter().copied().skip(task).step_by(tasks).collect()
+        };
         for task in 0..tasks {
-            let mine: Vec<PlaceId> = places.iter().copied().skip(task).step_by(tasks).collect();
+            let mine = share(busy, task);
             let start = Instant::now() + period.mul_f64(task as f64 / tasks as f64);
             if mine.is_empty() {
                 continue;
@@ -115,8 +121,9 @@ impl Load {
                 ticks: ticks(start, period),
             };
             let writer = worker(self, 2 * task, mine);
-            let reader = worker(self, 2 * task + 1, places.to_vec());
-            let writing = tokio::task::spawn_local(writer.write(options.value_size));
+            let reader = worker(self, 2 * task + 1, busy.to_vec());
+            let quiet = share(quiet, task);
+            let writing = tokio::task::spawn_local(writer.write(quiet, options.value_size));
             self.tasks.push(writing);
             self.tasks.push(tokio::task::spawn_local(reader.read(task)));
         }
@@ -206,10 +213,7 @@ impl Load {
     }
 }
 
-async fn read_until_answered(
-    access: &mut Access,
-    key: &str,
-) -> Result<Option<bytes::Bytes>, Trouble> {
+async fn read_until_answered(access: &mut Access, key: &str) -> Result<Option<Bytes>, Trouble> {
     let deadline = Instant::now() + READ_BACK_LIMIT;
     loop {
         match access.read(key).await {
@@ -248,39 +252,29 @@ struct Worker {
 }
 
 impl Worker {
-    async fn write(mut self, value_size: usize) {
-        for place in self.places.clone().into_iter().cycle() {
-            self.ticks.tick().await;
+    /// Writes the quiet places once, so that an old key is there to be lost; then its own, over and over.
+    async fn write(mut self, quiet: Vec<PlaceId>, value_size: usize) {
+        let busy = self.places.clone();
+        for place in quiet {
+            while !self.is_over.get() && !self.write_once(place, value_size).await {}
+        }
+        for place in busy.into_iter().cycle() {
             if self.is_over.get() {
                 return;
             }
-            let write = self.state.borrow_mut().ledger.begin_write(place);
-            let value = value::encode(&write.name, write.number, value_size);
-            let written = self.access.write(&write.name, &value).await;
-            let State {
-                ledger,
-                tally,
-                pulses,
-            } = &mut *self.state.borrow_mut();
-            match written {
-                Written::Acknowledged => {
-                    ledger.acknowledged(&write);
-                    tally.acknowledged += 1;
-                    pulses[self.shard][WRITES].success(Instant::now());
-                }
-                Written::Uncertain(trouble) => {
-                    ledger.uncertain(&write);
-                    tally.uncertain += 1;
-                    tally.failed("write", trouble);
-                }
-                Written::Refused(trouble) => {
-                    if let Some(fault) = ledger.refused(&write) {
-                        tally.stale(&fault);
-                    }
-                    tally.failed("write, not executed", trouble);
-                }
-            }
+            self.write_once(place, value_size).await;
         }
+    }
+
+    /// Writes to a place when it is time to; whether that was acknowledged.
+    async fn write_once(&mut self, place: PlaceId, value_size: usize) -> bool {
+        self.ticks.tick().await;
+        let write = self.state.borrow_mut().ledger.begin_write(place);
+        let value = value::encode(&write.name, write.number, value_size);
+        let written = self.access.write(&write.name, &value).await;
+        let is_acknowledged = written == Written::Acknowledged;
+        self.state.borrow_mut().written(self.shard, &write, written);
+        is_acknowledged
     }
 
     async fn read(mut self, first: usize) {
@@ -291,22 +285,65 @@ impl Worker {
             }
             let read = self.state.borrow().ledger.begin_read(place);
             let answer = self.access.read(&read.name).await;
-            let State {
-                ledger,
-                tally,
-                pulses,
-            } = &mut *self.state.borrow_mut();
-            match answer {
-                Err(trouble) => tally.failed("read", trouble),
-                Ok(found) => {
-                    let found = found.map(|found| value::decode(&read.name, &found));
-                    if let Some(fault) = ledger.found(&read, found) {
-                        tally.stale(&fault);
-                    }
-                    tally.reads += 1;
-                    pulses[self.shard][READS].success(Instant::now());
-                }
+            let looks_old = self.state.borrow_mut().read(self.shard, &read, answer);
+            if looks_old {
+                self.look_again(read.key).await;
             }
         }
+    }
+
+    /// A key that looks old to a second read too has lost what was written.
+    async fn look_again(&mut self, key: KeyId) {
+        let read = self.state.borrow().ledger.begin_read_of(key);
+        let answer = self.access.read(&read.name).await;
+        let found = answer.map(|found| found.map(|found| value::decode(&read.name, &found)));
+        let State { ledger, tally, .. } = &mut *self.state.borrow_mut();
+        if let Ok(found) = found
+            && let Some(fault) = ledger.found(&read, found)
+        {
+            tally.missed(&fault);
+            ledger.accept(&read, found);
+        }
+    }
+}
+
+impl State {
+    fn written(&mut self, shard: usize, write: &Write, written: Written) {
+        match written {
+            Written::Acknowledged => {
+                self.ledger.acknowledged(write);
+                self.tally.acknowledged += 1;
+                self.pulses[shard][WRITES].success(Instant::now());
+            }
+            Written::Uncertain(trouble) => {
+                self.ledger.uncertain(write);
+                self.tally.uncertain += 1;
+                self.tally.failed("write", trouble);
+            }
+            Written::Refused(trouble) => {
+                if let Some(fault) = self.ledger.refused(write) {
+                    self.tally.stale(&fault);
+                }
+                self.tally.failed("write, not executed", trouble);
+            }
+        }
+    }
+
+    /// Whether the key looks older than it must.
+    fn read(&mut self, shard: usize, read: &Read, answer: Result<Option<Bytes>, Trouble>) -> bool {
+        let found = match answer {
+            Ok(found) => found.map(|found| value::decode(&read.name, &found)),
+            Err(trouble) => {
+                self.tally.failed("read", trouble);
+                return false;
+            }
+        };
+        self.tally.reads += 1;
+        self.pulses[shard][READS].success(Instant::now());
+        let fault = self.ledger.found(read, found);
+        if let Some(fault) = &fault {
+            self.tally.stale(fault);
+        }
+        fault.is_some()
     }
 }

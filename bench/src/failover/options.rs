@@ -40,7 +40,7 @@ pub struct FailoverOptions {
     /// Tasks that write, and as many that read, on each shard. Each has one operation in flight.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=256))]
     pub tasks: u64,
-    /// Keys of each shard.
+    /// Keys of each shard that are written over and over. As many more are written once.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub keys: u64,
     /// Bytes of a value.

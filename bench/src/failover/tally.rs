@@ -19,9 +19,9 @@ pub(crate) struct Tally {
     pub(crate) uncertain: u64,
     /// Operations that failed, by what they were and how.
     pub(crate) errors: Errors,
-    /// Keys that were gone when they were read back.
+    /// Keys that were gone when they were read back, or read twice.
     pub(crate) lost: u64,
-    /// Keys that held an older value when they were read back.
+    /// Keys that held an older value when they were read back, or read twice.
     pub(crate) rolled_back: u64,
     /// Reads that showed less than was known before, while the load ran.
     pub(crate) stale_reads: u64,
