@@ -55,7 +55,7 @@ deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
 
 bench: ## Measure against Redis and twemproxy, and print the table
-	@tools/need cargo cc redis-server redis-benchmark nutcracker taskset python3
+	@tools/need cargo cc redis-server redis-benchmark nutcracker etcd taskset python3
 	tools/bench $(ARGS)
 
 failover: ## Kill primaries under load, 20 times, and print the outages and what was lost; ARGS="..." goes to `larder-bench failover`
