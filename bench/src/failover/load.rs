@@ -100,8 +100,8 @@ impl Load {
 
     fn start_shard(&mut self, options: &FailoverOptions, shard: usize, places: &[PlaceId]) {
         let tasks = options.tasks as usize;
-        // Half of the rate is writes and half reads, and the tasks take turns.
-        let period = Duration::from_secs_f64(2.0 * tasks as f64 / options.rate as f64);
+        // The tasks take turns.
+        let period = Duration::from_secs_f64(tasks as f64 / options.rate as f64);
         let (quiet, busy) = places.split_at(places.len() / 2);
         let share = |places: &[PlaceId], task| -> Vec<PlaceId> {
             places.iter().copied().skip(task).step_by(tasks).collect()
@@ -123,9 +123,12 @@ impl Load {
             let writer = worker(self, 2 * task, mine);
             let reader = worker(self, 2 * task + 1, busy.to_vec());
             let quiet = share(quiet, task);
+            // The readers are apart, so that every key is read often.
+            let first = task * busy.len() / tasks;
             let writing = tokio::task::spawn_local(writer.write(quiet, options.value_size));
             self.tasks.push(writing);
-            self.tasks.push(tokio::task::spawn_local(reader.read(task)));
+            self.tasks
+                .push(tokio::task::spawn_local(reader.read(first)));
         }
     }
 
@@ -252,7 +255,8 @@ struct Worker {
 }
 
 impl Worker {
-    /// Writes the quiet places once, so that an old key is there to be lost; then its own, over and over.
+    /// Writes the quiet places once, so that an old key is there to be lost; then its own, over and over. Before a key is
+    /// written again it is read: no acknowledged write goes unseen.
     async fn write(mut self, quiet: Vec<PlaceId>, value_size: usize) {
         let busy = self.places.clone();
         for place in quiet {
@@ -262,6 +266,7 @@ impl Worker {
             if self.is_over.get() {
                 return;
             }
+            self.read_once(place).await;
             self.write_once(place, value_size).await;
         }
     }
@@ -283,12 +288,16 @@ impl Worker {
             if self.is_over.get() {
                 return;
             }
-            let read = self.state.borrow().ledger.begin_read(place);
-            let answer = self.access.read(&read.name).await;
-            let looks_old = self.state.borrow_mut().read(self.shard, &read, answer);
-            if looks_old {
-                self.look_again(read.key).await;
-            }
+            self.read_once(place).await;
+        }
+    }
+
+    async fn read_once(&mut self, place: PlaceId) {
+        let read = self.state.borrow().ledger.begin_read(place);
+        let answer = self.access.read(&read.name).await;
+        let looks_old = self.state.borrow_mut().read(self.shard, &read, answer);
+        if looks_old {
+            self.look_again(read.key).await;
         }
     }
 

@@ -34,8 +34,8 @@ pub struct FailoverOptions {
     /// How the load reaches the cluster.
     #[arg(long, value_enum, default_value_t = Via::Client)]
     pub via: Via,
-    /// Operations a second on each shard, half of them writes.
-    #[arg(long, value_name = "OPS_PER_SECOND", default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    /// Writes a second on each shard, and reads by those who only read. Who writes a key reads it before.
+    #[arg(long, value_name = "OPS_PER_SECOND", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub rate: u64,
     /// Tasks that write, and as many that read, on each shard. Each has one operation in flight.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=256))]
