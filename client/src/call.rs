@@ -1,21 +1,23 @@
 //! One call: attempts, pauses between them, and what to say when time or the retry budget runs out.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use larder_proto::{
     Slot,
     command::Command,
     resp::{Protocol, Reply},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
     backoff::Backoff,
     client::Inner,
+    cluster::Flight,
     error::{Error, ErrorKind},
     failure::Failure,
     limits::{MOVED_PAUSE_MIN, RETRY_FIRST, RETRY_MAX},
-    pipe::Pipe,
+    options::ReplicaReads,
+    pipe::{Pipe, PipeError},
     request::Request,
 };
 
@@ -28,6 +30,12 @@ pub(crate) struct Call<'a> {
     slot: Option<Slot>,
     /// Whether a command is on its way whose fate is unknown.
     pub(crate) sent: bool,
+    /// When it must have ended.
+    pub(crate) deadline: Instant,
+    /// Epoch of the topology that the last pause ended with, or that the call began with.
+    epoch: u64,
+    /// Whether something has been sent again that may have been executed before.
+    repeated: bool,
     /// Whether some of several parts have been executed.
     pub(crate) partly_done: bool,
     /// Made at the first retry.
@@ -50,6 +58,9 @@ impl<'a> Call<'a> {
             command,
             slot,
             sent: false,
+            deadline: Instant::now() + inner.timeout,
+            epoch: inner.cluster.epoch(),
+            repeated: false,
             partly_done: false,
             backoff: None,
             last: None,
@@ -59,17 +70,9 @@ impl<'a> Call<'a> {
 
     /// Runs a request for one slot, in the time that a call may take.
     pub(crate) async fn run(mut self, request: Request<'_>, slot: Slot) -> Result<Reply, Error> {
-        let limit = self.inner.timeout;
-        match timeout(limit, self.attempts(request, slot)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(self.timed_out()),
-        }
-    }
-
-    async fn attempts(&mut self, request: Request<'_>, slot: Slot) -> Result<Reply, Error> {
         loop {
-            let pipe = self.inner.cluster.pipe_for(slot);
-            match self.attempt(&pipe, request).await {
+            let (pipe, replica) = self.pipe(request.command, slot);
+            match self.attempt(&pipe, replica, request, slot).await {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => {
                     self.node = Some(pipe.address().to_owned());
@@ -79,20 +82,67 @@ impl<'a> Call<'a> {
         }
     }
 
-    async fn attempt(&mut self, pipe: &Pipe, request: Request<'_>) -> Result<Reply, Failure> {
-        pipe.ready().await;
-        self.sent = true;
-        let write = |buffer: &mut Vec<u8>| request.encode(buffer);
-        let ticket = pipe.enqueue_with(Protocol::Resp3, 1, request.size(), write);
-        let reply = match ticket.await {
-            Ok(replies) => replies.one(),
-            Err(error) => return Err(Failure::Pipe(error)),
+    /// Whom to ask, and whether it is asked as a replica. A replica is asked only once.
+    fn pipe(&self, command: &Command, slot: Slot) -> (Arc<Pipe>, bool) {
+        let cluster = &self.inner.cluster;
+        let replica = match self.inner.replica_reads {
+            ReplicaReads::PreferReplica
+                if self.last.is_none() && Request::is_repeatable(command) =>
+            {
+                cluster.pipe_to_replica(slot)
+            }
+            _ => None,
         };
+        match replica {
+            Some(pipe) => (pipe, true),
+            None => (cluster.pipe_for(slot), false),
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        pipe: &Arc<Pipe>,
+        replica: bool,
+        request: Request<'_>,
+        slot: Slot,
+    ) -> Result<Reply, Failure> {
+        self.ready(pipe).await?;
+        let protocol = Protocol::Resp3;
+        let ticket = if replica {
+            let mut commands = Vec::with_capacity(request.size());
+            request.encode(&mut commands);
+            pipe.enqueue_replica_reads(protocol, 1, &commands)
+        } else {
+            let write = |buffer: &mut Vec<u8>| request.encode(buffer);
+            pipe.enqueue_with(protocol, 1, request.size(), write)
+        };
+        let cluster = &self.inner.cluster;
+        let (repeatable, stay) = (Request::is_repeatable(request.command), Arc::clone(pipe));
+        let route = || match replica {
+            true => Some(Arc::clone(&stay)),
+            false => Some(cluster.pipe_for(slot)),
+        };
+        let flight = Flight::new(Arc::clone(pipe), ticket);
+        let replies = flight
+            .land(cluster, self.deadline, || repeatable, route)
+            .await;
+        let reply = replies.map_err(Failure::Pipe)?.one();
         let reply = reply.map_err(|error| Failure::Malformed(error.to_string()))?;
         match Failure::of(&reply) {
             Some(failure) => Err(failure),
             None => Ok(reply),
         }
+    }
+
+    /// Waits for room in a pipe.
+    pub(crate) async fn ready(&self, pipe: &Pipe) -> Result<(), Failure> {
+        if !pipe.is_full() {
+            return Ok(());
+        }
+        let waited = timeout_at(self.deadline, pipe.ready()).await;
+        waited.map_err(|_| {
+            Failure::Pipe(PipeError::NotSent("too much is queued for the node".into()))
+        })
     }
 
     /// Waits until the command may be sent again; fails if it may not.
@@ -101,6 +151,11 @@ impl<'a> Call<'a> {
         failure: Failure,
         command: &'static Command,
     ) -> Result<(), Error> {
+        if self.is_over() {
+            self.sent = failure.may_have_been_executed();
+            self.last.get_or_insert(failure);
+            return Err(self.timed_out());
+        }
         if failure.permits_retry(command) {
             return self.back_off(failure).await;
         }
@@ -108,21 +163,38 @@ impl<'a> Call<'a> {
         Err(self.explain(error))
     }
 
-    /// Waits until another attempt may be made; fails if the budget has none left.
+    /// Whether the time of the call is up.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Waits until another attempt may be made; fails if the budget has none left, or the time is up.
+    ///
+    /// The budget is for what makes a node do the same work twice, and so could make an outage worse. What was
+    /// certainly not executed is only paced: an outage of half a second must not use up the retries of those who
+    /// merely wait for its end. For the same reason each call has its first repetition for nothing: when a node dies,
+    /// all calls that it was at work on are lost at once.
     pub(crate) async fn back_off(&mut self, failure: Failure) -> Result<(), Error> {
         self.sent = false;
-        if !self.inner.budget.retry() {
-            return Err(self.exhausted(failure));
+        if failure.may_have_been_executed() {
+            if self.repeated && !self.inner.budget.retry() {
+                return Err(self.exhausted(failure));
+            }
+            self.repeated = true;
         }
-        self.pause(&failure).await;
+        if !failure.is_of_replica() {
+            self.pause(&failure).await;
+        }
         self.last = Some(failure);
+        if self.is_over() {
+            return Err(self.timed_out());
+        }
         Ok(())
     }
 
-    /// Pauses, or until the topology changes.
+    /// Pauses, or until the topology is another than the one by which the attempt was made.
     async fn pause(&mut self, failure: &Failure) {
         let cluster = &self.inner.cluster;
-        let epoch = cluster.topology().epoch;
         let backoff = self
             .backoff
             .get_or_insert_with(|| Backoff::new(RETRY_FIRST, RETRY_MAX));
@@ -132,8 +204,8 @@ impl<'a> Call<'a> {
             pause = pause.max(MOVED_PAUSE_MIN);
         }
         tokio::select! {
-            () = sleep(pause) => {}
-            _ = cluster.changed(epoch) => {}
+            () = sleep_until(self.deadline.min(Instant::now() + pause)) => {}
+            topology = cluster.changed(self.epoch) => self.epoch = topology.epoch,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     cluster::Cluster,
     error::{Error, ErrorKind},
     from_reply::FromReply,
-    options::Options,
+    options::{Options, ReplicaReads},
     pipeline::Pipeline,
     request::Request,
     split::Split,
@@ -33,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) cluster: Cluster,
     /// How long a call may take, retries included.
     pub(crate) timeout: Duration,
+    pub(crate) replica_reads: ReplicaReads,
     pub(crate) budget: Budget,
 }
 
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     timeout: Duration,
+    replica_reads: ReplicaReads,
     retry_ratio: f64,
     retry_reserve: u32,
     options: Options,
@@ -66,6 +68,7 @@ impl Default for ClientBuilder {
     fn default() -> ClientBuilder {
         ClientBuilder {
             timeout: Duration::from_secs(1),
+            replica_reads: ReplicaReads::Never,
             retry_ratio: 0.1,
             retry_reserve: 1000,
             options: Options::default(),
@@ -80,8 +83,14 @@ impl ClientBuilder {
         self
     }
 
-    /// How many retries there may be: `ratio` for each call, `reserve` at once after a quiet time, and in any case ten
-    /// a second. Default: 0.1 and 1000. A call that may not be retried fails as [`ErrorKind::Exhausted`].
+    /// Whether single reads may be answered by replicas. Default: [`ReplicaReads::Never`].
+    pub fn read_from_replicas(mut self, replica_reads: ReplicaReads) -> ClientBuilder {
+        self.replica_reads = replica_reads;
+        self
+    }
+
+    /// How many retries there may be of what may have been executed: `ratio` for each call, `reserve` at once after a quiet time, and in any case ten
+    /// a second. Default: 0.1 and 1000. The first of each call is free, as is sending again what was not executed. A call that may not be retried fails as [`ErrorKind::Exhausted`].
     pub fn retry_budget(mut self, ratio: f64, reserve: u32) -> ClientBuilder {
         (self.retry_ratio, self.retry_reserve) = (ratio, reserve);
         self
@@ -128,6 +137,7 @@ impl ClientBuilder {
             inner: Arc::new(Inner {
                 cluster,
                 timeout: self.timeout,
+                replica_reads: self.replica_reads,
                 budget: Budget::new(self.retry_ratio, self.retry_reserve, RETRIES_PER_SECOND),
             }),
         }

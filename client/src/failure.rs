@@ -6,7 +6,7 @@
 //! that was certainly not executed, because it never left or because the node says that it refused it, may always be
 //! sent again.
 
-use larder_proto::{command::Command, resp::Reply};
+use larder_proto::{command::Command, refusal::is_refusal, resp::Reply};
 
 use crate::{
     error::{Error, ErrorKind},
@@ -25,16 +25,6 @@ pub(crate) enum Failure {
     Malformed(String),
 }
 
-/// Answers of a node that has not executed the command, and would or should not have been asked.
-const REFUSALS: [&[u8]; 6] = [
-    b"MOVED",
-    b"TRYAGAIN",
-    b"CLUSTERDOWN",
-    b"LOADING",
-    b"MASTERDOWN",
-    b"READONLY",
-];
-
 /// Those after which the topology is in doubt.
 const REFUSALS_BY_TOPOLOGY: [&[u8]; 3] = [b"MOVED", b"CLUSTERDOWN", b"READONLY"];
 
@@ -42,9 +32,7 @@ impl Failure {
     /// The failure that a reply is, if it is one after which another attempt makes sense.
     pub(crate) fn of(reply: &Reply) -> Option<Failure> {
         let text = reply.error()?;
-        REFUSALS
-            .contains(&code(text))
-            .then(|| Failure::Refused(text.clone()))
+        is_refusal(text).then(|| Failure::Refused(text.clone()))
     }
 
     /// Whether the command may be sent again.
@@ -54,6 +42,19 @@ impl Failure {
             Failure::Pipe(PipeError::Lost(_)) => Request::is_repeatable(command),
             Failure::Malformed(_) => false,
         }
+    }
+
+    /// Whether the command may have been executed: then it is asked for twice.
+    pub(crate) fn may_have_been_executed(&self) -> bool {
+        matches!(
+            self,
+            Failure::Pipe(PipeError::Lost(_)) | Failure::Malformed(_)
+        )
+    }
+
+    /// Whether a replica has refused because what it has is too old, or may not be told yet.
+    pub(crate) fn is_of_replica(&self) -> bool {
+        matches!(self, Failure::Refused(text) if code(text) == b"MASTERDOWN")
     }
 
     /// Whether the topology is in doubt.

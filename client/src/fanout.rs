@@ -2,10 +2,10 @@
 //! to other shards.
 
 use larder_proto::{resp::Protocol, topology::Topology};
-use tokio::time::timeout;
 
 use crate::{
     call::Call,
+    cluster::Flight,
     error::Error,
     failure::Failure,
     pipe::{PipeError, Replies},
@@ -28,7 +28,7 @@ pub(crate) struct Group {
 pub(crate) struct Again(pub(crate) Vec<(usize, Failure)>);
 
 /// Work that consists of numbered parts.
-pub(crate) trait Work: Send {
+pub(crate) trait Work: Send + Sync {
     /// Divides parts among shards.
     fn groups(&self, topology: &Topology, parts: &[usize]) -> Result<Vec<Group>, Error>;
 
@@ -40,6 +40,9 @@ pub(crate) trait Work: Send {
         again: &mut Again,
     ) -> Result<(), Error>;
 
+    /// Whether all that a group holds may be sent again after it may have been executed.
+    fn is_repeatable(&self, group: &Group) -> bool;
+
     /// A round has ended. Takes out of `again` what must not be repeated after what else was executed.
     fn restrain(&mut self, _again: &mut Again) {}
 }
@@ -47,11 +50,7 @@ pub(crate) trait Work: Send {
 impl Call<'_> {
     /// Does all parts of the work, in the time that a call may take.
     pub(crate) async fn run_all(&mut self, work: &mut dyn Work, parts: usize) -> Result<(), Error> {
-        let limit = self.inner.timeout;
-        match timeout(limit, self.rounds(work, parts)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(self.timed_out()),
-        }
+        self.rounds(work, parts).await
     }
 
     async fn rounds(&mut self, work: &mut dyn Work, parts: usize) -> Result<(), Error> {
@@ -72,19 +71,37 @@ impl Call<'_> {
     async fn round(&mut self, work: &mut dyn Work, parts: &[usize]) -> Result<Again, Error> {
         let cluster = &self.inner.cluster;
         let topology = cluster.topology();
-        let mut tickets = Vec::new();
+        let (mut flights, mut timed_out) = (Vec::new(), false);
         for group in work.groups(&topology, parts)? {
             let pipe = cluster.pipe_of_shard(&topology, group.shard);
-            pipe.ready().await;
-            self.sent = true;
-            let ticket = pipe.enqueue(Protocol::Resp3, group.count, &group.commands);
-            tickets.push((ticket, group));
+            let flight = match self.ready(&pipe).await {
+                Ok(()) => {
+                    let ticket = pipe.enqueue(Protocol::Resp3, group.count, &group.commands);
+                    Ok(Flight::new(pipe, ticket))
+                }
+                Err(_) => Err(PipeError::NotSent("too much is queued for the node".into())),
+            };
+            flights.push((flight, group));
         }
         let mut again = Again::default();
         let mut outcome = Ok(());
-        for (ticket, group) in tickets {
-            let settled = work.settle(&group, ticket.await, &mut again);
+        for (flight, group) in flights {
+            let route = || cluster.pipe_of_shard_now(&topology, group.shard);
+            let repeatable = || work.is_repeatable(&group);
+            let answer = match flight {
+                Ok(flight) => flight.land(cluster, self.deadline, repeatable, route).await,
+                Err(error) => Err(error),
+            };
+            if answer.is_err() && self.is_over() {
+                self.sent |= matches!(answer, Err(PipeError::Lost(_)));
+                timed_out = true;
+                continue;
+            }
+            let settled = work.settle(&group, answer, &mut again);
             outcome = outcome.and(settled);
+        }
+        if timed_out && outcome.is_ok() {
+            return Err(self.timed_out());
         }
         match outcome {
             Ok(()) => Ok(again),

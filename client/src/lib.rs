@@ -79,7 +79,7 @@ pub use from_reply::{DecodeError, FromReply};
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use larder_proto as proto;
-pub use options::Options;
+pub use options::{Options, ReplicaReads};
 pub use pipeline::Pipeline;
 pub use scan::{Scan, ScanOptions};
 pub use set_options::{Expiry, SetOptions};

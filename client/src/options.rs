@@ -4,6 +4,18 @@ use std::{fmt, time::Duration};
 
 use crate::limits::REPLIES_PER_TURN;
 
+/// Whether reads may be answered by replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplicaReads {
+    /// Only primaries are asked: a read sees every write that was acknowledged before it.
+    #[default]
+    Never,
+    /// A replica of the key's shard is asked first. What it answers was acknowledged, but may be as old as the cluster
+    /// allows replicas to be, by default a second, and two reads may go back in time. If what it has is older, or it
+    /// cannot tell what was acknowledged, the primary is asked.
+    PreferReplica,
+}
+
 /// How connections to nodes are made and kept.
 ///
 /// ```
@@ -42,8 +54,8 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             connect_timeout: Duration::from_secs(1),
-            keep_alive_interval: Duration::from_secs(2),
-            keep_alive_timeout: Duration::from_secs(2),
+            keep_alive_interval: Duration::from_secs(1),
+            keep_alive_timeout: Duration::from_secs(1),
             pipes_per_node: 1,
             replies_per_turn: REPLIES_PER_TURN,
             password: String::new(),

@@ -181,6 +181,11 @@ impl Entry {
 }
 
 impl Work for Pipeline {
+    fn is_repeatable(&self, group: &Group) -> bool {
+        let mut commands = group.members.iter().map(|&part| self.entries[part].command);
+        commands.all(|command| command.is_some_and(Request::is_repeatable))
+    }
+
     fn groups(&self, topology: &Topology, parts: &[usize]) -> Result<Vec<Group>, Error> {
         let mut groups: Vec<Group> = Vec::new();
         // By shard: the group that is being filled.

@@ -150,6 +150,10 @@ impl<'a> Split<'a> {
 }
 
 impl Work for Split<'_> {
+    fn is_repeatable(&self, _: &Group) -> bool {
+        Request::is_repeatable(self.command())
+    }
+
     fn groups(&self, topology: &Topology, parts: &[usize]) -> Result<Vec<Group>, Error> {
         let mut by_shard = vec![Vec::new(); topology.shards.len()];
         for &part in parts {

@@ -167,13 +167,96 @@ async fn retries_end_with_the_budget() {
         .timeout(Duration::from_secs(20))
         .retry_budget(0.0, 3);
     let client = thrifty.connect(cluster.seeds()).await.unwrap();
-    cluster.nodes[0]
-        .state
-        .plan(|_| Some(Fault::Answer("-TRYAGAIN later\r\n")));
-    let error = soon(client.set("a", 1)).await.unwrap_err();
+    cluster.nodes[0].state.plan(|_| Some(Fault::Lose));
+    let error = soon(client.get::<()>("a")).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Exhausted);
     assert!(!error.may_have_been_applied());
-    assert!(error.to_string().contains("TRYAGAIN later"), "{error}");
+    assert!(error.to_string().contains("lost on request"), "{error}");
+}
+
+#[tokio::test]
+async fn an_outage_of_refusals_uses_up_no_budget() {
+    let cluster = TestCluster::start(1);
+    let thrifty = Client::builder()
+        .timeout(Duration::from_secs(20))
+        .retry_budget(0.0, 0);
+    let client = thrifty.connect(cluster.seeds()).await.unwrap();
+    let mut refusals = 8;
+    cluster.nodes[0].state.plan(move |_| {
+        refusals -= 1;
+        (refusals > 0).then_some(Fault::Answer("-CLUSTERDOWN no lease\r\n"))
+    });
+    soon(client.set("a", 1)).await.unwrap();
+    // And one connection may break for nothing.
+    cluster.nodes[0].state.fail_next("get", Fault::Lose);
+    assert_eq!(soon(client.get::<u16>("a")).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_read_at_a_node_that_hangs_is_repeated_at_its_successor() {
+    let cluster = TestCluster::start(3);
+    let client = client(&cluster).await;
+    let topology = cluster.topology.borrow().clone();
+    let key = &keys_of(&topology, 0, 1)[0];
+    soon(client.set(key, 1)).await.unwrap();
+    let release = Arc::new(Notify::new());
+    let hold = Fault::Hold(Arc::clone(&release));
+    cluster.nodes[0].state.plan(move |_| Some(hold.clone()));
+    let batches = cluster.nodes[0].state.batches.lock().len();
+    let mget = [key.as_str()];
+    let calls = async {
+        tokio::join!(
+            client.get::<Option<u16>>(key),
+            client.mget::<Option<u16>, _>(mget),
+        )
+    };
+    let replaced = async {
+        while cluster.nodes[0].state.batches.lock().len() == batches {
+            tokio::task::yield_now().await;
+        }
+        cluster.appoint(0, 1);
+    };
+    let ((got, many), ()) = soon(async { tokio::join!(calls, replaced) }).await;
+    assert_eq!((got.unwrap(), many.unwrap()), (None, vec![None]));
+    cluster.nodes[0].state.plan(|_| None);
+    release.notify_one();
+}
+
+#[tokio::test]
+async fn a_write_that_could_not_leave_is_withdrawn_and_certainly_not_applied() {
+    let cluster = TestCluster::start(1);
+    let hasty = Client::builder().timeout(Duration::from_millis(300));
+    let client = hasty.connect(cluster.seeds()).await.unwrap();
+    let release = Arc::new(Notify::new());
+    let state = &cluster.nodes[0].state;
+    state.fail_next("set", Fault::Hold(Arc::clone(&release)));
+    let pipe = client
+        .cluster()
+        .pipe_for(larder_client::proto::Slot::of(b"a"));
+    // The node reads nothing while it holds: flow control fills, then the queue.
+    let mut set = Vec::new();
+    let value = vec![b'x'; 1 << 20];
+    larder_client::proto::resp::encode_command([&b"set"[..], b"b", &value].into_iter(), &mut set);
+    let protocol = larder_client::proto::resp::Protocol::Resp3;
+    let mut tickets = Vec::new();
+    for _ in 0..20 {
+        tickets.push(pipe.enqueue(protocol, 1, &set));
+    }
+    let error = soon(client.set("a", "late")).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Timeout);
+    assert!(!error.may_have_been_applied(), "{error}");
+    release.notify_one();
+    for ticket in tickets {
+        soon(ticket).await.unwrap();
+    }
+    assert_eq!(
+        soon(pipe.call(protocol, 1, b"*1\r\n$6\r\ndbsize\r\n"))
+            .await
+            .unwrap()
+            .count(),
+        1
+    );
+    assert_eq!(times(&cluster, "set a late"), 0);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod glob;
 pub mod limits;
+pub mod refusal;
 pub mod resp;
 pub mod ring;
 pub mod schema;

@@ -1,20 +1,23 @@
-//! Sending groups of commands to other nodes, and what happens when that fails.
-//!
-//! A command whose fate is unknown is sent again only if it changes nothing: a write that was applied, then repeated
-//! after another client's write was acknowledged, would bring an old value back. A command that was certainly not
-//! executed (never sent, or refused by a node that does not own the slot) is sent again until the timeout.
+//! Sending groups of commands to other nodes, and collecting their replies. What cannot be collected at the first
+//! attempt is left to `redo.rs`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use larder_client::pipe::{Pipe, PipeError, Replies as Answer, Ticket};
-use larder_proto::{
-    command::{Command, Flags, Route},
-    resp::{Args, Decoded, Decoder, Limits, Protocol, encode_command, integer, reply_length},
+use larder_client::{
+    cluster::Flight,
+    pipe::{Pipe, PipeError, Replies as Answer, Ticket},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use larder_proto::{
+    refusal::is_refusal,
+    resp::{Args, Protocol, encode_command, reply_length},
+};
+use tokio::time::{Instant, timeout_at};
 
-use crate::front::{Front, View};
+use crate::{
+    front::{Front, View},
+    redo,
+};
 
 /// What a group without commands keeps of its memory, in bytes.
 const IDLE_BYTES_MAX: usize = 16 * 1024;
@@ -42,7 +45,12 @@ impl Group {
         self.ends.push(self.commands.len());
     }
 
-    fn command(&self, index: usize) -> &[u8] {
+    /// How many commands there are.
+    pub(crate) fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn command(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.commands[start..self.ends[index]]
     }
@@ -63,6 +71,22 @@ pub(crate) struct Replies {
 }
 
 impl Replies {
+    /// These chunks, of whole replies each.
+    pub(crate) fn of(chunks: Vec<Bytes>) -> Replies {
+        Replies {
+            chunks,
+            ..Replies::default()
+        }
+    }
+
+    /// Whether some may be errors. Only an error begins with a minus sign at the start of a line.
+    fn have_errors(&self) -> bool {
+        let mut chunks = self.chunks.iter();
+        chunks.any(|chunk| {
+            chunk.first() == Some(&b'-') || memchr::memmem::find(chunk, b"\r\n-").is_some()
+        })
+    }
+
     /// The next reply. There is one for each command of the group.
     pub(crate) fn next(&mut self) -> Bytes {
         while let Some(chunk) = self.chunks.get(self.chunk) {
@@ -90,17 +114,15 @@ pub(crate) async fn exchange(
     let mut sent: Vec<_> = groups
         .iter()
         .enumerate()
-        .map(|(shard, group)| {
-            group.send_now(
-                &front.cluster.pipe_of_shard(&view.topology, shard),
-                protocol,
-            )
+        .map(|(shard, group)| match group.count() {
+            0 => Sent::Nothing,
+            _ => group.send_now(front.cluster.pipe_of_shard(&view.topology, shard), protocol),
         })
         .collect();
     for (group, sent) in groups.iter().zip(&mut sent) {
         if let Sent::Waiting(pipe) = sent {
             *sent = match timeout_at(deadline, pipe.ready()).await {
-                Ok(()) => Sent::Ticket(pipe.enqueue(protocol, group.count(), &group.commands)),
+                Ok(()) => Sent::Flight(group.enqueue(Arc::clone(pipe), protocol)),
                 Err(_) => {
                     Sent::Failed(PipeError::NotSent("too much is queued for the node".into()))
                 }
@@ -108,21 +130,27 @@ pub(crate) async fn exchange(
         }
     }
     let mut replies = Vec::with_capacity(groups.len());
-    for (group, sent) in groups.iter_mut().zip(sent) {
+    for (shard, (group, sent)) in groups.iter_mut().zip(sent).enumerate() {
         let answer = match sent {
             Sent::Nothing | Sent::Waiting(_) => {
                 replies.push(Replies::default());
                 continue;
             }
             Sent::Failed(error) => Err(error),
-            Sent::Ticket(ticket) => timeout_at(deadline, ticket)
-                .await
-                .unwrap_or_else(|_| Err(PipeError::Lost("no answer in time".into()))),
+            Sent::Flight(flight) => {
+                let cluster = &front.cluster;
+                let route = || cluster.pipe_of_shard_now(&view.topology, shard);
+                let repeatable = || redo::is_repeatable(group);
+                flight.land(cluster, deadline, repeatable, route).await
+            }
         };
-        replies.push(match answer {
-            Ok(answer) => redirected(front, group, answer, protocol, deadline).await,
-            Err(error) => repeat_all(front, group, &error, protocol, deadline).await,
-        });
+        let from = redo::From {
+            topology: &view.topology,
+            shard,
+            protocol,
+            deadline,
+        };
+        replies.push(collect(front, &from, group, answer).await);
         group.clear();
     }
     replies
@@ -135,197 +163,54 @@ enum Sent {
     /// Its pipe has no room.
     Waiting(Arc<Pipe>),
     /// It was enqueued.
-    Ticket(Ticket),
+    Flight(Flight),
     /// It was not.
     Failed(PipeError),
 }
 
 impl Group {
-    fn count(&self) -> u32 {
-        u32::try_from(self.ends.len()).unwrap_or(u32::MAX)
-    }
-
     /// Enqueues the commands, if the pipe has room for them.
-    fn send_now(&self, pipe: &Arc<Pipe>, protocol: Protocol) -> Sent {
-        match self.count() {
-            0 => Sent::Nothing,
-            _ if pipe.is_full() => Sent::Waiting(Arc::clone(pipe)),
-            count => Sent::Ticket(pipe.enqueue(protocol, count, &self.commands)),
+    fn send_now(&self, pipe: Arc<Pipe>, protocol: Protocol) -> Sent {
+        if pipe.is_full() {
+            Sent::Waiting(pipe)
+        } else {
+            Sent::Flight(self.enqueue(pipe, protocol))
         }
+    }
+
+    pub(crate) fn enqueue(&self, pipe: Arc<Pipe>, protocol: Protocol) -> Flight {
+        let count = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        let ticket: Ticket = pipe.enqueue(protocol, count, &self.commands);
+        Flight::new(pipe, ticket)
     }
 }
 
-/// Sends commands again that were refused by a node that does not own their slot.
-async fn redirected(
+/// A group's replies. What was refused, or lost and harmless, is done again.
+async fn collect(
     front: &Front,
+    from: &redo::From<'_>,
     group: &Group,
-    answer: Answer,
-    protocol: Protocol,
-    deadline: Instant,
+    answer: Result<Answer, PipeError>,
 ) -> Replies {
-    let chunks = answer.into_chunks();
-    // Only errors begin with a minus sign after a line break or at the start; few answers have one at all.
-    if !chunks
-        .iter()
-        .any(|chunk| memchr::memmem::find(chunk, b"-MOVED ").is_some())
-    {
-        return Replies {
-            chunks,
-            ..Replies::default()
-        };
-    }
-    let mut replies = Replies {
-        chunks,
-        ..Replies::default()
+    let mut replies = match answer {
+        Ok(answer) => Replies::of(answer.into_chunks()),
+        Err(error) => {
+            let lost = vec![Err(error); group.count()];
+            return redo::redo(front, from, group, lost).await;
+        }
     };
-    let mut settled = Vec::with_capacity(group.ends.len());
-    for index in 0..group.ends.len() {
-        let reply = replies.next();
-        settled.push(if reply.starts_with(b"-MOVED ") {
-            front.cluster.refresh();
-            repeat(
-                front,
-                group.command(index),
-                protocol,
-                deadline,
-                "the slot has moved".into(),
-            )
-            .await
-        } else {
-            reply
-        });
+    if !replies.have_errors() {
+        return replies;
     }
-    Replies {
-        chunks: settled,
-        ..Replies::default()
+    let settled: Vec<_> = (0..group.count()).map(|_| Ok(replies.next())).collect();
+    if settled.iter().flatten().any(is_refused) {
+        redo::redo(front, from, group, settled).await
+    } else {
+        Replies::of(settled.into_iter().flatten().collect())
     }
 }
 
-/// Sends those commands of a failed group again for which that is safe.
-async fn repeat_all(
-    front: &Front,
-    group: &Group,
-    error: &PipeError,
-    protocol: Protocol,
-    deadline: Instant,
-) -> Replies {
-    let certain = matches!(error, PipeError::NotSent(_));
-    // A read that is repeated after a write of its own group would see what came after it.
-    let harmless = (0..group.ends.len()).all(|index| is_read(group.command(index)));
-    front.cluster.refresh();
-    let mut chunks = Vec::with_capacity(group.ends.len());
-    for index in 0..group.ends.len() {
-        let command = group.command(index);
-        chunks.push(if certain || harmless {
-            repeat(front, command, protocol, deadline, error.to_string()).await
-        } else {
-            failure(
-                "UNCERTAIN",
-                &format!("{error}; the command may have been executed"),
-            )
-        });
-    }
-    Replies {
-        chunks,
-        ..Replies::default()
-    }
-}
-
-/// Sends one command to whoever owns its slot now, until it is answered or the time is up.
-async fn repeat(
-    front: &Front,
-    command: &[u8],
-    protocol: Protocol,
-    deadline: Instant,
-    why: String,
-) -> Bytes {
-    let (mut why, mut pause) = (why, Duration::from_millis(2));
-    loop {
-        if Instant::now() + pause >= deadline {
-            return failure("CLUSTERDOWN", &why);
-        }
-        sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-        pause = (pause * 2).min(Duration::from_millis(100));
-        let Some(shard) = owner(front, command) else {
-            return failure("CLUSTERDOWN", &why);
-        };
-        let topology = front.cluster.topology();
-        let answer = timeout_at(deadline, async {
-            let pipe = front.cluster.pipe_of_shard(&topology, shard);
-            pipe.ready().await;
-            pipe.enqueue(protocol, 1, command).await
-        });
-        why = match answer.await {
-            Ok(Ok(answer)) => {
-                let reply = Replies {
-                    chunks: answer.into_chunks(),
-                    ..Replies::default()
-                }
-                .next();
-                if !reply.starts_with(b"-MOVED ") {
-                    return reply;
-                }
-                front.cluster.refresh();
-                "the slot has moved".into()
-            }
-            Ok(Err(error)) if matches!(error, PipeError::NotSent(_)) || is_read(command) => {
-                error.to_string()
-            }
-            Ok(Err(error)) => {
-                return failure(
-                    "UNCERTAIN",
-                    &format!("{error}; the command may have been executed"),
-                );
-            }
-            Err(_) => {
-                return failure(
-                    "UNCERTAIN",
-                    "no answer in time; the command may have been executed",
-                );
-            }
-        };
-    }
-}
-
-/// The shard that owns the command's keys now; `None` if it has none: what was for one shard is for no other.
-fn owner(front: &Front, command: &[u8]) -> Option<usize> {
-    let topology = front.cluster.topology();
-    with_args(command, |command, args| match command.route {
-        Route::SlotNumber => slot_number(args).map(|slot| topology.owner(slot)),
-        _ => command
-            .key_indices(args.len())
-            .next()
-            .map(|key| topology.owner(larder_proto::Slot::of(&args[key]))),
-    })
-    .flatten()
-}
-
-/// The slot that the third argument names.
-pub(crate) fn slot_number(args: Args<'_>) -> Option<larder_proto::Slot> {
-    let number = integer(args.get(2)?)?;
-    larder_proto::Slot::new(u16::try_from(number).ok()?)
-}
-
-fn is_read(command: &[u8]) -> bool {
-    with_args(command, |command, _| {
-        command.flags.contains(Flags::READONLY)
-    })
-    .unwrap_or(false)
-}
-
-fn with_args<T>(command: &[u8], look: impl FnOnce(&'static Command, Args<'_>) -> T) -> Option<T> {
-    let mut decoder = Decoder::new();
-    match decoder.decode(command, Limits::default()) {
-        Ok(Decoded::Complete(_)) => {
-            let args = decoder.args(command);
-            Command::of(args).ok().map(|command| look(command, args))
-        }
-        _ => None,
-    }
-}
-
-fn failure(code: &str, why: &str) -> Bytes {
-    let mut out = larder_proto::resp::Output::default();
-    out.error(&format!("{code} {why}"));
-    out.take()
+/// Whether a reply says that its command was not executed, and may be sent again.
+pub(crate) fn is_refused(reply: &Bytes) -> bool {
+    reply.first() == Some(&b'-') && is_refusal(&reply[1..])
 }

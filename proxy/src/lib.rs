@@ -26,6 +26,7 @@ mod listener;
 mod merge;
 mod password;
 pub mod process;
+mod redo;
 mod registry;
 mod session;
 pub mod settings;

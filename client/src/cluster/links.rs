@@ -66,6 +66,9 @@ impl Links {
     /// One of the pipes to a node; the same one for the same `choice`.
     pub(super) fn pipe(&self, node: usize, choice: usize, options: &Options) -> Arc<Pipe> {
         let link = &self.nodes[node];
+        if link.node.grpc.is_empty() {
+            return Arc::new(Pipe::closed("", "nobody knows the node's address"));
+        }
         let place = &link.pipes[choice % link.pipes.len()];
         match open(place) {
             Some(pipe) => pipe,
@@ -91,6 +94,9 @@ impl Links {
         let link = &self.nodes[node];
         if let Some(data) = link.data.get() {
             return Ok(data.clone());
+        }
+        if link.node.grpc.is_empty() {
+            return Err("nobody knows the node's address".into());
         }
         let data = dial::data(dial::connect_lazy(&link.node.grpc, options)?);
         Ok(link.data.get_or_init(|| data).clone())

@@ -1,5 +1,6 @@
 //! The cluster as a client sees it: its topology, kept current, and a pipe to whichever node one needs.
 
+mod flight;
 mod links;
 mod seed;
 mod watcher;
@@ -8,6 +9,7 @@ use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use larder_proto::{Slot, topology::Topology};
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
@@ -17,6 +19,7 @@ use crate::{dial, options::Options, pipe::Pipe};
 use links::Links;
 use watcher::Watcher;
 
+pub use flight::Flight;
 pub use seed::{ConnectError, SeedFailure};
 
 /// A cluster's topology, kept current in the background, and pipes to its nodes, opened when they are first needed.
@@ -38,11 +41,11 @@ pub use seed::{ConnectError, SeedFailure};
 #[derive(Clone)]
 pub struct Cluster {
     shared: Arc<Shared>,
-    /// Ends the background task with the last clone.
-    _task: Arc<Task>,
+    /// Ends the background tasks with the last clone.
+    _tasks: Arc<Tasks>,
 }
 
-/// What the background task updates.
+/// What the background tasks update.
 #[derive(Debug)]
 struct Shared {
     links: ArcSwap<Links>,
@@ -52,16 +55,24 @@ struct Shared {
     wanted: Notify,
     /// How often a node has been asked for the topology and has answered.
     answers: watch::Sender<u64>,
+    /// Held while a topology is compared with the one before and takes its place.
+    learning: Mutex<()>,
+    /// The nodes at which the topology is watched.
+    watched: Mutex<Vec<String>>,
     options: Options,
 }
 
-struct Task(AbortHandle);
+struct Tasks(Vec<AbortHandle>);
 
-impl Drop for Task {
+impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.iter().for_each(AbortHandle::abort);
     }
 }
+
+/// At how many nodes the topology is watched at a time. With one, a node that hangs without closing its connections
+/// would keep its clients from learning that it was replaced, just then.
+const WATCHERS: usize = 2;
 
 impl Cluster {
     /// Asks all seeds for the topology, until one answers or [`Options::connect_timeout`] is over.
@@ -81,8 +92,12 @@ impl Cluster {
             .collect();
         let topology = seed::ask(&seeds, &options).await?;
         let shared = Shared::new(Arc::new(topology), options);
-        let task = tokio::spawn(Watcher::new(Arc::clone(&shared), seeds).run());
-        Ok(Cluster::of(shared, task.abort_handle()))
+        let tasks = (0..WATCHERS).map(|_| {
+            let watcher = Watcher::new(Arc::clone(&shared), seeds.clone());
+            tokio::spawn(watcher.run()).abort_handle()
+        });
+        let tasks = tasks.collect();
+        Ok(Cluster::of(shared, tasks))
     }
 
     /// Follows a topology that comes from elsewhere, such as a node's own view of it.
@@ -96,19 +111,24 @@ impl Cluster {
         let first = Arc::clone(&topology.borrow_and_update());
         let shared = Shared::new(first, options);
         let task = tokio::spawn(watcher::follow(Arc::clone(&shared), topology));
-        Cluster::of(shared, task.abort_handle())
+        Cluster::of(shared, vec![task.abort_handle()])
     }
 
-    fn of(shared: Arc<Shared>, task: AbortHandle) -> Cluster {
+    fn of(shared: Arc<Shared>, tasks: Vec<AbortHandle>) -> Cluster {
         Cluster {
             shared,
-            _task: Arc::new(Task(task)),
+            _tasks: Arc::new(Tasks(tasks)),
         }
     }
 
     /// The newest topology that is known.
     pub fn topology(&self) -> Arc<Topology> {
         Arc::clone(self.shared.links.load().topology())
+    }
+
+    /// The epoch of the newest topology that is known.
+    pub fn epoch(&self) -> u64 {
+        self.shared.links.load().topology().epoch
     }
 
     /// The topology and every change of it.
@@ -151,6 +171,20 @@ impl Cluster {
         self.pipe_of_node(topology, topology.shards[shard].primary)
     }
 
+    /// The pipe to the primary that a shard has now, given as its index in this topology; `None` if there is no such
+    /// shard any more.
+    pub fn pipe_of_shard_now(&self, topology: &Arc<Topology>, shard: usize) -> Option<Arc<Pipe>> {
+        let links = self.shared.links.load();
+        let now = links.topology();
+        let shard = if Arc::ptr_eq(topology, now) {
+            shard
+        } else {
+            let name = &topology.shards[shard].name;
+            now.shards.iter().position(|shard| shard.name == *name)?
+        };
+        Some(links.pipe(now.shards[shard].primary, 0, &self.shared.options))
+    }
+
     /// The pipe to a node, given as its index in this topology. If the node has left the cluster since, what is sent
     /// fails as not sent.
     pub fn pipe_of_node(&self, topology: &Arc<Topology>, node: usize) -> Arc<Pipe> {
@@ -162,6 +196,17 @@ impl Cluster {
                 Arc::new(Pipe::closed(&node.grpc, "the node has left the cluster"))
             }
         }
+    }
+
+    /// The pipe to one of the replicas of a slot's shard; `None` if it has none with an address.
+    pub(crate) fn pipe_to_replica(&self, slot: Slot) -> Option<Arc<Pipe>> {
+        let links = self.shared.links.load();
+        let topology = links.topology();
+        let replicas = &topology.shards[topology.owner(slot)].replicas;
+        let choice = rand::random_range(0..replicas.len().max(1));
+        let node = *replicas.get(choice)?;
+        let reachable = !topology.nodes[node].grpc.is_empty();
+        reachable.then(|| links.pipe(node, slot.index(), &self.shared.options))
     }
 
     /// For unary calls to the node that serves a slot.
@@ -179,12 +224,15 @@ impl Shared {
             links: ArcSwap::from_pointee(Links::new(topology, &options)),
             wanted: Notify::new(),
             answers: watch::Sender::new(0),
+            learning: Mutex::default(),
+            watched: Mutex::default(),
             options,
         })
     }
 
     /// A node has answered with this topology, or it came from elsewhere.
     fn learn(&self, topology: Arc<Topology>) {
+        let _learning = self.learning.lock();
         let links = self.links.load();
         if watcher::supersedes(&topology, links.topology()) {
             tracing::debug!(epoch = topology.epoch, "topology changed");

@@ -19,7 +19,8 @@ use crate::{
     limits::{RECONNECT_FIRST, RECONNECT_MAX, REFRESH_PAUSE},
 };
 
-/// Watches the topology at one node at a time, and goes on to another when that one fails or its view is in doubt.
+/// Watches the topology at one node at a time, and goes on to another when that one fails or its view is in doubt. A
+/// cluster has several, each at a node of its own as long as there are enough.
 pub(super) struct Watcher {
     shared: Arc<Shared>,
     seeds: Vec<String>,
@@ -44,25 +45,48 @@ impl Watcher {
     pub(super) async fn run(mut self) {
         loop {
             let address = self.candidate();
-            match self.watch(&address).await {
-                Ok(topologies) => match self.learn(topologies).await {
-                    Ok(()) => {
-                        sleep_until(self.doubted + REFRESH_PAUSE).await;
-                        self.doubted = Instant::now();
-                    }
-                    Err(failure) => self.retry(&address, &failure).await,
-                },
+            let outcome = match self.watch(&address).await {
+                Ok(topologies) => self.learn(topologies).await,
+                Err(failure) => Err(failure),
+            };
+            self.leave(&address);
+            match outcome {
+                Ok(()) => {
+                    sleep_until(self.doubted + REFRESH_PAUSE).await;
+                    self.doubted = Instant::now();
+                }
                 Err(failure) => self.retry(&address, &failure).await,
             }
         }
     }
 
-    /// The next node to watch at: every known one in random order, then the seeds.
+    /// Lets other watchers have the node.
+    fn leave(&self, address: &str) {
+        let mut watched = self.shared.watched.lock();
+        if let Some(at) = watched.iter().position(|watched| watched == address) {
+            watched.swap_remove(at);
+        }
+    }
+
+    /// The next node to watch at: every known one in random order, then the seeds. One that another watcher is at only
+    /// if there is no other.
     fn candidate(&mut self) -> String {
+        let shared = Arc::clone(&self.shared);
+        let mut watched = shared.watched.lock();
+        let mut next = self.next();
+        while watched.contains(&next) && !self.candidates.is_empty() {
+            next = self.next();
+        }
+        watched.push(next.clone());
+        next
+    }
+
+    fn next(&mut self) -> String {
         if self.candidates.is_empty() {
             let links = self.shared.links.load();
             let nodes = links.topology().nodes.iter();
-            let nodes: HashSet<_> = nodes.map(|node| node.grpc.clone()).collect();
+            let nodes = nodes.map(|node| node.grpc.clone());
+            let nodes: HashSet<_> = nodes.filter(|address| !address.is_empty()).collect();
             let seeds = self.seeds.iter();
             self.candidates
                 .extend(seeds.filter(|seed| !nodes.contains(*seed)).cloned());

@@ -56,10 +56,15 @@ pub struct Pipe {
     shared: Arc<Shared>,
 }
 
-/// Waits for a group's replies. Dropping it changes nothing for the group: its replies are thrown away.
+/// Waits for a group's replies. If it is dropped, the group is not sent any more, or its replies are thrown away. To
+/// know which, see [`Pipe::withdraw`].
 #[derive(Debug)]
 #[must_use = "the replies come to whoever awaits the ticket"]
-pub struct Ticket(oneshot::Receiver<waiter::Outcome>);
+pub struct Ticket {
+    /// Of the group, in its pipe.
+    number: u64,
+    receiver: oneshot::Receiver<waiter::Outcome>,
+}
 
 impl Pipe {
     /// A pipe to the node whose gRPC listener is at `host:port`. Connects in the background, and keeps trying.
@@ -127,7 +132,29 @@ impl Pipe {
         size: usize,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Ticket {
-        Ticket(self.shared.enqueue(protocol, count, size, write))
+        let protocol = (protocol, false);
+        let (number, receiver) = self.shared.enqueue(protocol, count, size, write);
+        Ticket { number, receiver }
+    }
+
+    /// Like [`Pipe::enqueue`], for commands that only read: if the node is a replica, it answers with what it knows to
+    /// have been acknowledged. It refuses if that is too old.
+    pub fn enqueue_replica_reads(&self, protocol: Protocol, count: u32, commands: &[u8]) -> Ticket {
+        let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(commands);
+        let protocol = (protocol, true);
+        let (number, receiver) = self.shared.enqueue(protocol, count, commands.len(), write);
+        Ticket { number, receiver }
+    }
+
+    /// Whether a group of this pipe has not been sent yet, and may still be.
+    pub(crate) fn is_queued(&self, ticket: &Ticket) -> bool {
+        self.shared.is_queued(ticket.number)
+    }
+
+    /// Gives a group of this pipe up. True: none of its commands has been sent, nor will be, so they were certainly not
+    /// executed. False: they may have been.
+    pub fn withdraw(&self, ticket: Ticket) -> bool {
+        self.shared.withdraw(ticket.number, ticket.receiver)
     }
 
     /// Waits for room, enqueues a group and waits for its replies.
@@ -165,7 +192,7 @@ impl Future for Ticket {
     type Output = Result<Replies, PipeError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|outcome| {
+        Pin::new(&mut self.receiver).poll(context).map(|outcome| {
             outcome.unwrap_or_else(|_| Err(PipeError::Lost("the pipe has ended".into())))
         })
     }

@@ -20,12 +20,18 @@ pub(super) struct Queue {
     sent: usize,
     /// Groups that have been enqueued and have not ended.
     groups: usize,
+    /// How many groups have been enqueued, ever: the number of the next.
+    enqueued: u64,
+    /// How many groups have been sent or given up, ever: those with lower numbers.
+    settled: u64,
 }
 
 /// A batch in the making.
 #[derive(Debug)]
 struct Pending {
     protocol: Protocol,
+    /// Whether replicas may answer.
+    replica_reads: bool,
     commands: Vec<u8>,
     /// Commands in `commands`.
     count: u32,
@@ -54,21 +60,23 @@ impl Queue {
         self.batches.len() > 1 || self.queued_bytes >= BATCH_BYTES
     }
 
-    /// Adds a group; `write` appends its commands, about `size` bytes, to a buffer.
+    /// Adds a group; `write` appends its commands, about `size` bytes, to a buffer. Returns its number.
     pub(super) fn push(
         &mut self,
-        protocol: Protocol,
+        (protocol, replica_reads): (Protocol, bool),
         size: usize,
-        waiter: Waiter,
+        mut waiter: Waiter,
         write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    ) -> u64 {
         let joins = size < ALONE_BYTES_MIN
             && self.batches.back().is_some_and(|last| {
-                last.protocol == protocol && last.commands.len() + size <= BATCH_BYTES
+                (last.protocol, last.replica_reads) == (protocol, replica_reads)
+                    && last.commands.len() + size <= BATCH_BYTES
             });
         if !joins {
             self.batches.push_back(Pending {
                 protocol,
+                replica_reads,
                 commands: Vec::with_capacity(size.max(BATCH_CAPACITY_BYTES)),
                 count: 0,
                 groups: 0,
@@ -77,27 +85,66 @@ impl Queue {
         if let Some(batch) = self.batches.back_mut() {
             let before = batch.commands.len();
             write(&mut batch.commands);
-            self.queued_bytes += batch.commands.len() - before;
+            waiter.bytes = batch.commands.len() - before;
+            self.queued_bytes += waiter.bytes;
             batch.count += waiter.remaining();
             batch.groups += 1;
         }
         self.groups += 1;
         self.waiters.push_back(waiter);
+        self.enqueued += 1;
+        self.enqueued - 1
     }
 
-    /// The next batch, which from now on may be executed.
+    /// Whether a group, by its number, has been neither sent nor given up.
+    pub(super) fn is_queued(&self, group: u64) -> bool {
+        group >= self.settled
+    }
+
+    /// The next batch, which from now on may be executed. Groups for which nobody waits any more are left out.
     pub(super) fn take(&mut self, epoch: u64, term: u64) -> Option<schema::Batch> {
-        let batch = self.batches.pop_front()?;
-        self.queued_bytes -= batch.commands.len();
-        self.sent += batch.groups;
-        Some(schema::Batch {
-            epoch,
-            term,
-            count: batch.count,
-            commands: Bytes::from(batch.commands),
-            protocol: u32::from(batch.protocol.version()),
-            replica_reads: false,
-        })
+        loop {
+            let mut batch = self.batches.pop_front()?;
+            self.queued_bytes -= batch.commands.len();
+            self.settled += batch.groups as u64;
+            let mut waiters = self.waiters.range(self.sent..self.sent + batch.groups);
+            if waiters.any(Waiter::is_withdrawn) {
+                self.leave_out_withdrawn(&mut batch);
+            }
+            self.sent += batch.groups;
+            if batch.groups > 0 {
+                return Some(schema::Batch {
+                    epoch,
+                    term,
+                    count: batch.count,
+                    commands: Bytes::from(batch.commands),
+                    protocol: u32::from(batch.protocol.version()),
+                    replica_reads: batch.replica_reads,
+                });
+            }
+        }
+    }
+
+    #[cold]
+    fn leave_out_withdrawn(&mut self, batch: &mut Pending) {
+        let commands = std::mem::take(&mut batch.commands);
+        let rest = self.waiters.split_off(self.sent + batch.groups);
+        let waiters = self.waiters.split_off(self.sent);
+        let (mut at, groups) = (0, batch.groups);
+        (batch.groups, batch.count) = (0, 0);
+        for waiter in waiters {
+            let bytes = &commands[at..at + waiter.bytes];
+            at += waiter.bytes;
+            // Looked at once: whoever withdraws a moment later finds that it was sent.
+            if !waiter.is_withdrawn() {
+                batch.commands.extend_from_slice(bytes);
+                batch.count += waiter.remaining();
+                batch.groups += 1;
+                self.waiters.push_back(waiter);
+            }
+        }
+        self.groups -= groups - batch.groups;
+        self.waiters.extend(rest);
     }
 
     /// Moves the waiters of what has been sent to `waiting`.
@@ -115,6 +162,7 @@ impl Queue {
     pub(super) fn abandon(&mut self) -> Vec<Waiter> {
         self.batches.clear();
         self.queued_bytes = 0;
+        self.settled = self.enqueued;
         let unsent: Vec<_> = self.waiters.drain(self.sent..).collect();
         self.groups -= unsent.len();
         unsent
@@ -126,10 +174,46 @@ mod tests {
     use super::*;
 
     fn push(queue: &mut Queue, protocol: Protocol, count: u32, bytes: &[u8]) {
-        let (waiter, _) = Waiter::new(count);
-        queue.push(protocol, bytes.len(), waiter, |buffer| {
+        let (waiter, receiver) = Waiter::new(count);
+        // Somebody waits for ever.
+        std::mem::forget(receiver);
+        push_waiter(queue, protocol, waiter, bytes);
+    }
+
+    fn push_waiter(queue: &mut Queue, protocol: Protocol, waiter: Waiter, bytes: &[u8]) -> u64 {
+        queue.push((protocol, false), bytes.len(), waiter, |buffer| {
             buffer.extend_from_slice(bytes)
-        });
+        })
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_sent() {
+        let mut queue = Queue::default();
+        let add = |queue: &mut Queue, bytes: &[u8]| {
+            let (waiter, receiver) = Waiter::new(1);
+            let number = push_waiter(queue, Protocol::Resp2, waiter, bytes);
+            (number, receiver)
+        };
+        let (a, b, c) = (
+            add(&mut queue, b"aa"),
+            add(&mut queue, b"b"),
+            add(&mut queue, b"cc"),
+        );
+        push(&mut queue, Protocol::Resp3, 1, b"d");
+        drop(b.1);
+        assert!([a.0, b.0, c.0].iter().all(|&group| queue.is_queued(group)));
+        let batch = queue.take(0, 0).unwrap();
+        assert_eq!((batch.count, &batch.commands[..]), (2, &b"aacc"[..]));
+        assert!([a.0, b.0, c.0].iter().all(|&group| !queue.is_queued(group)));
+        let e = add(&mut queue, b"e");
+        drop(e.1);
+        assert_eq!(&queue.take(0, 0).unwrap().commands[..], b"d");
+        assert!(queue.take(0, 0).is_none());
+        let mut waiting = VecDeque::new();
+        queue.collect(&mut waiting);
+        queue.ended(waiting.len());
+        assert_eq!((waiting.len(), queue.queued_bytes), (3, 0));
+        assert!(queue.is_idle());
     }
 
     #[test]

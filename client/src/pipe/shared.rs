@@ -72,28 +72,45 @@ impl Shared {
 
     pub(super) fn enqueue(
         &self,
-        protocol: Protocol,
+        protocol: (Protocol, bool),
         count: u32,
         size: usize,
         write: impl FnOnce(&mut Vec<u8>),
-    ) -> oneshot::Receiver<Outcome> {
+    ) -> (u64, oneshot::Receiver<Outcome>) {
         let (waiter, receiver) = Waiter::new(count);
         if count == 0 {
             waiter.finish(None);
-            return receiver;
+            return (0, receiver);
         }
         let mut state = self.state.lock();
         if let Some(reason) = &state.closed {
             waiter.finish(Some(PipeError::NotSent(Arc::clone(reason))));
-            return receiver;
+            return (0, receiver);
         }
-        state.queue.push(protocol, size, waiter, write);
+        let number = state.queue.push(protocol, size, waiter, write);
         let outgoing = state.outgoing.take();
         self.note_fullness(state);
         if let Some(outgoing) = outgoing {
             outgoing.wake();
         }
-        receiver
+        (number, receiver)
+    }
+
+    pub(super) fn is_queued(&self, number: u64) -> bool {
+        self.state.lock().queue.is_queued(number)
+    }
+
+    /// Gives a group up. True: it had not been sent, and never will be.
+    pub(super) fn withdraw(&self, number: u64, mut receiver: oneshot::Receiver<Outcome>) -> bool {
+        let state = self.state.lock();
+        let queued = state.queue.is_queued(number);
+        if queued {
+            // Under the lock: the outgoing stream, which takes it as well, will find it closed.
+            drop(receiver);
+            return true;
+        }
+        drop(state);
+        matches!(receiver.try_recv(), Ok(Err(PipeError::NotSent(_))))
     }
 
     /// A new connection: from now on only its outgoing stream may take batches.
@@ -131,6 +148,12 @@ impl Shared {
         *yielded = false;
         let (epoch, term) = (state.epoch, state.term);
         let batch = state.queue.take(epoch, term);
+        if batch.is_none() && !state.finishing {
+            // All of it had been given up.
+            state.outgoing = Some(context.waker().clone());
+            self.note_fullness(state);
+            return Poll::Pending;
+        }
         self.note_fullness(state);
         Poll::Ready(batch)
     }

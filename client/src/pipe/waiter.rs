@@ -15,6 +15,8 @@ pub(super) struct Waiter {
     sender: oneshot::Sender<Outcome>,
     /// Replies still to come. Invariant: above 0 while the waiter is queued.
     remaining: u32,
+    /// Length of its commands.
+    pub(super) bytes: usize,
     replies: Replies,
 }
 
@@ -25,9 +27,15 @@ impl Waiter {
         let waiter = Waiter {
             sender,
             remaining: count,
+            bytes: 0,
             replies: Replies::default(),
         };
         (waiter, receiver)
+    }
+
+    /// Whether nobody waits any more.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// Replies still to come.

@@ -1,0 +1,72 @@
+//! A group of commands on its way to the primary of a shard, which may be replaced meanwhile.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Cluster;
+use crate::pipe::{Pipe, PipeError, Replies, Ticket};
+
+/// A group that has been enqueued in a pipe.
+#[derive(Debug)]
+pub struct Flight {
+    pipe: Arc<Pipe>,
+    ticket: Ticket,
+}
+
+/// Nearly every answer comes within this time, and costs no look at the topology.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+impl Flight {
+    /// The group whose ticket this is.
+    pub fn new(pipe: Arc<Pipe>, ticket: Ticket) -> Flight {
+        Flight { pipe, ticket }
+    }
+
+    /// Waits for the replies, until the deadline at most.
+    ///
+    /// `route` says which pipe the group would be enqueued in now. When that is another one, the node that was asked has
+    /// been replaced. What has not been sent is given up then, and fails as [`PipeError::NotSent`]. What has been sent
+    /// is given up only if all of it is `repeatable`, and fails as [`PipeError::Lost`]: the node may never answer. A
+    /// write is waited for: an answer would be true, for a node that was replaced holds back what it must not tell, and
+    /// without one nobody knows whether the write was executed.
+    pub async fn land(
+        mut self,
+        cluster: &Cluster,
+        deadline: Instant,
+        repeatable: impl Fn() -> bool,
+        route: impl Fn() -> Option<Arc<Pipe>>,
+    ) -> Result<Replies, PipeError> {
+        let patience = deadline.min(Instant::now() + PATIENCE);
+        if let Ok(outcome) = timeout_at(patience, &mut self.ticket).await {
+            return outcome;
+        }
+        let mut changes = cluster.subscribe();
+        loop {
+            changes.borrow_and_update();
+            let replaced = route().is_none_or(|pipe| !Arc::ptr_eq(&pipe, &self.pipe));
+            if replaced && (self.is_unsent() || repeatable()) {
+                return self.give_up("the node is no longer the primary");
+            }
+            tokio::select! {
+                biased;
+                outcome = &mut self.ticket => return outcome,
+                () = sleep_until(deadline) => return self.give_up("no answer in time"),
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    fn is_unsent(&self) -> bool {
+        self.pipe.is_queued(&self.ticket)
+    }
+
+    fn give_up(self, reason: &str) -> Result<Replies, PipeError> {
+        let reason = format!("{}: {reason}", self.pipe.address()).into();
+        Err(if self.pipe.withdraw(self.ticket) {
+            PipeError::NotSent(reason)
+        } else {
+            PipeError::Lost(reason)
+        })
+    }
+}
