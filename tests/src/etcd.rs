@@ -169,6 +169,12 @@ impl EtcdServer {
         wait::until("etcd starts again", || self.try_start());
     }
 
+    /// Throws its data away, while it does not run.
+    pub fn lose_data(&mut self) {
+        assert!(self.process.is_none(), "etcd still runs");
+        std::fs::remove_dir_all(self.folder.path().join("data")).expect("etcd has written data");
+    }
+
     /// Lets it hang: connections stay, and nothing is answered.
     pub fn pause(&self) {
         self.running().signal("STOP");

@@ -1,10 +1,11 @@
 //! The coordinator: small records that all nodes agree on, changed by compare-and-set, and watched.
 //!
-//! [`Coordinator`] is what a node needs of it. [`Embedded`] keeps the records in this process, for a cluster that
-//! lives and dies with it.
+//! [`Coordinator`] is what a node needs of it. [`Etcd`] keeps the records in etcd; [`Embedded`] in this process, for a
+//! cluster that lives and dies with it. `tests/tests/coordinator.rs` holds both to the same.
 
 mod embedded;
 mod error;
+mod etcd;
 mod record;
 
 use std::{fmt, time::Duration};
@@ -13,6 +14,7 @@ use futures_core::stream::BoxStream;
 
 pub use embedded::Embedded;
 pub use error::CoordinatorError;
+pub use etcd::{Etcd, EtcdSettings, EtcdSettingsError};
 pub use record::{LeaseId, Listing, Record, WatchEvent};
 
 /// A store of small records on which every node of a cluster agrees.
