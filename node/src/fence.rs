@@ -29,7 +29,7 @@ const FOR_EVER: u64 = u64::MAX;
 /// The term of a node that is the only one of its shard and always will be.
 const STANDALONE: u64 = 1;
 
-/// See the [module](self).
+/// Under which reign this node serves, and until when: written by the replication member, read by sessions.
 #[derive(Debug)]
 pub struct Fence {
     /// What moments count from.
