@@ -1,10 +1,10 @@
 //! One member's part in the election.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{
     Action, Body, Event, History, MemberId, Message, Notice, Present, Progress, Status, Time,
-    Timing, Versioned, exchange::Exchange, follower::Follower, primary::Primary,
+    Timing, Versioned, absence::Absence, exchange::Exchange, follower::Follower, primary::Primary,
 };
 
 /// The protocol's state at one member of one shard. See the [module](super).
@@ -30,10 +30,13 @@ pub struct Core {
     pub(super) intact: bool,
     /// The nodes that are registered, and their incarnations.
     pub(super) present: Present,
-    /// Since when members of the record have not been registered.
-    pub(super) absent: BTreeMap<Arc<str>, Time>,
-    /// Until when this node is registered.
-    pub(super) registered_until: Time,
+    /// The in-sync members that are not registered.
+    pub(super) absent: BTreeMap<MemberId, Absence>,
+    /// Until when this node is registered; `None`: it has not been yet.
+    pub(super) registered_until: Option<Time>,
+    /// The node was not registered for a while, and has not changed the record since. Somebody may be about to take the
+    /// shard for that reason, and would succeed if the record stayed as it is.
+    pub(super) lapsed: bool,
     /// The node is to stop.
     pub(super) draining: bool,
     /// It has been said that it may.
@@ -88,7 +91,8 @@ impl Core {
             intact: true,
             present: BTreeMap::new(),
             absent: BTreeMap::new(),
-            registered_until: Time::default(),
+            registered_until: None,
+            lapsed: false,
             draining: false,
             drained: false,
             copies: 0,
@@ -105,22 +109,24 @@ impl Core {
     pub fn step(&mut self, event: Event, now: Time, last: u64, actions: &mut Vec<Action>) {
         let step = &mut Step { now, last, actions };
         match event {
-            Event::Tick | Event::Disconnected(_) | Event::Connected(_) | Event::Lagging(_) => {}
+            Event::Tick
+            | Event::Disconnected(_)
+            | Event::Connected(_)
+            | Event::Lagging(_)
+            | Event::Closed => {}
             Event::Record(ref versioned) => self.saw(versioned.clone(), step),
             Event::Presence(ref present) => self.saw_present(present.clone(), step),
             Event::Read(ref answer) => self.read(answer.clone(), step),
             Event::Written { expected, outcome } => self.written(expected, outcome, step),
-            Event::Registered(until) => self.registered_until = until,
+            Event::Registered(until) => self.registered(until, now),
             Event::Received {
                 ref from,
                 ref message,
             } => self.received(from, message, step),
-            Event::Closed => {}
             Event::Drain => self.draining = true,
         }
-        match &self.role {
-            Role::Primary(_) => self.lead(&event, step),
-            Role::Follower(_) => {}
+        if matches!(self.role, Role::Primary(_)) {
+            self.lead(&event, step);
         }
         self.ask(step);
         self.finish_drain(step);
@@ -129,7 +135,7 @@ impl Core {
     /// When [`Event::Tick`] is wanted, if nothing else happens before.
     pub fn wake_at(&self) -> Time {
         let role = match &self.role {
-            Role::Primary(primary) => primary.wake_at(self.timing.heartbeat),
+            Role::Primary(primary) => primary.wake_at(),
             Role::Follower(follower) if self.exchange == Exchange::Idle => follower.wake_at(self),
             Role::Follower(_) => Time::NEVER,
         };
@@ -213,23 +219,17 @@ impl Core {
         }
     }
 
-    fn saw_present(&mut self, present: Present, step: &mut Step<'_>) {
+    pub(super) fn saw_present(&mut self, present: Present, step: &mut Step<'_>) {
         self.present = present;
         self.note_absent(step.now);
     }
 
-    /// Notes since when nodes of the in-sync set have not been registered.
-    fn note_absent(&mut self, now: Time) {
-        let record = self.seen.as_ref().map(|seen| &seen.record);
-        let in_sync = record.into_iter().flat_map(|record| &record.in_sync);
-        let missing: Vec<Arc<str>> = in_sync
-            .map(|member| Arc::clone(&member.node))
-            .filter(|node| !self.present.contains_key(node))
-            .collect();
-        self.absent.retain(|node, _| missing.contains(node));
-        for node in missing {
-            self.absent.entry(node).or_insert(now);
+    fn registered(&mut self, until: Time, now: Time) {
+        if self.registered_until.is_some_and(|before| before <= now) {
+            self.lapsed = true;
+            self.exchange.lapsed();
         }
+        self.registered_until = self.registered_until.max(Some(until));
     }
 
     pub(super) fn step_down(&mut self, step: &mut Step<'_>) {

@@ -25,7 +25,8 @@ pub enum Event {
         /// What became of it.
         outcome: Outcome,
     },
-    /// This node's lease with the coordinator lasts until then.
+    /// This node's lease with the coordinator lasts until then. Between two of these it has lasted all the time unless
+    /// the first one's time had come.
     Registered(Time),
     /// A message has come.
     Received {

@@ -3,10 +3,10 @@
 //! ```text
 //!            something is to change                 still so, by what was read
 //!   Idle ----------------------------> Reading ------------------------------> Writing
-//!    ^  ^                                 | failed                                | unknown
+//!    ^  ^                                 | failed                                | lost, or unknown
 //!    |  +------------- Resting <----------+                                       v
 //!    |                                                                          Doubt: read until the record
-//!    +---- won, lost, or the record was seen to have changed since ------------- has changed, or write again
+//!    +---- won, or the record was seen to have changed since ------------------- has changed, or write again
 //! ```
 //!
 //! Reading first means that nothing is written, and nothing in doubt, while the coordinator is away.
@@ -30,6 +30,8 @@ pub(super) enum Exchange {
         record: Record,
         expected: u64,
         doubt: Doubt,
+        /// The node has been registered ever since.
+        registered: bool,
     },
 }
 
@@ -38,7 +40,7 @@ pub(super) enum Exchange {
 pub(super) enum Doubt {
     /// The coordinator has yet to answer.
     None,
-    /// The record is read, to see whether it has changed.
+    /// The record is read, to see whether and how it has changed.
     Reading,
     /// Nobody knows that either; it is read again then.
     Resting(Time),
@@ -57,6 +59,13 @@ impl Exchange {
     pub(super) fn overtaken(&mut self, revision: u64) {
         if matches!(self, Exchange::Writing { expected, .. } if *expected < revision) {
             *self = Exchange::Idle;
+        }
+    }
+
+    /// The node was not registered for a while.
+    pub(super) fn lapsed(&mut self) {
+        if let Exchange::Writing { registered, .. } = self {
+            *registered = false;
         }
     }
 
@@ -106,6 +115,9 @@ impl Core {
 
     pub(super) fn read(&mut self, answer: Option<(Versioned, Present)>, step: &mut Step<'_>) {
         let rest = step.now.plus(self.timing.heartbeat);
+        // An answer that is older than what was seen since says nothing about who is registered now.
+        let seen = self.seen.as_ref().map_or(0, |seen| seen.revision);
+        let answer = answer.filter(|(versioned, _)| versioned.revision >= seen);
         let Some((versioned, present)) = answer else {
             match &mut self.exchange {
                 Exchange::Reading => self.exchange = Exchange::Resting { until: rest },
@@ -116,21 +128,21 @@ impl Core {
             }
             return;
         };
-        let was_reading = self.exchange == Exchange::Reading;
         let revision = versioned.revision;
-        self.present = present;
+        self.saw_present(present, step);
         self.saw(versioned, step);
         match &mut self.exchange {
             Exchange::Writing {
                 record,
                 expected,
                 doubt,
+                ..
             } if *doubt == Doubt::Reading && *expected == revision => {
                 *doubt = Doubt::None;
                 let (record, expected) = (record.clone(), *expected);
                 step.act(Action::Write { record, expected });
             }
-            Exchange::Reading if was_reading => self.write(step),
+            Exchange::Reading => self.write(step),
             _ => {}
         }
     }
@@ -146,6 +158,7 @@ impl Core {
             record: record.clone(),
             expected,
             doubt: Doubt::None,
+            registered: true,
         };
         match &mut self.role {
             // From now on both sets count: before the record can change.
@@ -161,6 +174,7 @@ impl Core {
             record,
             expected: current,
             doubt,
+            registered,
         } = &mut self.exchange
         else {
             return;
@@ -171,10 +185,14 @@ impl Core {
         match outcome {
             Outcome::Won(revision) => {
                 let record = record.clone();
+                self.lapsed &= !*registered;
                 self.saw(Versioned { record, revision }, step);
             }
-            // The record has another revision by now, which will be read before anything else is written.
-            Outcome::Lost => self.exchange = Exchange::Resting { until: step.now },
+            // The record has changed; if this was written twice, perhaps as proposed. Until that is read it may be so.
+            Outcome::Lost => {
+                *doubt = Doubt::Reading;
+                step.act(Action::Read);
+            }
             Outcome::Unknown => *doubt = Doubt::Resting(step.now),
         }
     }

@@ -54,8 +54,9 @@ impl Core {
         message: &Message,
         step: &mut Step<'_>,
     ) {
-        // Whoever campaigns is deaf: what it acknowledged in the old term is what its own term begins with.
-        let deaf = self.exchange.proposed().is_some();
+        // Whoever campaigns is deaf in the old term: what it acknowledged there is what its own term begins with.
+        let proposed = self.exchange.proposed();
+        let deaf = proposed.is_some_and(|record| record.term > message.term);
         let Role::Follower(follower) = &mut self.role else {
             return;
         };
@@ -65,15 +66,17 @@ impl Core {
                 sent,
                 echo,
                 committed,
+                bound,
                 serving,
             } => {
                 if deaf {
                     return;
                 }
                 follower.heard = step.now;
-                if follows && self.intact && *committed <= step.last {
-                    step.act(Action::Commit(Commit::Upto(*committed)));
-                    if let (Some(as_of), true) = (*echo, *serving) {
+                if follows && self.intact {
+                    let committed = step.last.min(*committed);
+                    step.act(Action::Commit(Commit::Upto(committed)));
+                    if let (Some(as_of), true) = (*echo, *serving && *bound <= step.last) {
                         step.act(Action::Fresh { as_of });
                     }
                 }
@@ -166,43 +169,8 @@ impl Core {
         };
         let record = &seen.record;
         record.term == self.term
-            && record.term >= self.reigned
             && self.intact
             && record.in_sync.contains(&self.me)
             && !self.draining
-    }
-
-    /// When this member may take the shard without data, because nobody can have it any more.
-    ///
-    /// A member whose node is registered with another incarnation has forgotten everything: a node is registered only
-    /// once its former process is known to be dead. One that is not registered may be alive and out of the
-    /// coordinator's reach. If it is the only one in sync it serves no longer than it is registered. Together with
-    /// others it serves on; so at least one of several must be known to be dead, which keeps the others from serving.
-    pub(super) fn unclean_at(&self) -> Time {
-        let Some(seen) = &self.seen else {
-            return Time::NEVER;
-        };
-        let record = &seen.record;
-        let belongs = record.members.contains(&self.me.node) && record.term == self.term;
-        if !belongs || self.draining || record.in_sync.contains(&self.me) {
-            return Time::NEVER;
-        }
-        let reborn = |member: &MemberId| {
-            let now = self.present.get(&member.node);
-            now.is_some_and(|incarnation| *incarnation != member.incarnation)
-        };
-        if record.in_sync.len() > 1 && !record.in_sync.iter().any(reborn) {
-            return Time::NEVER;
-        }
-        let gone = |member: &MemberId| {
-            if reborn(member) {
-                return Time::default();
-            }
-            match (self.absent.get(&member.node), self.timing.unclean_after) {
-                (Some(since), Some(after)) => since.plus(after),
-                _ => Time::NEVER,
-            }
-        };
-        record.in_sync.iter().map(gone).max().unwrap_or(Time::NEVER)
     }
 }

@@ -38,10 +38,11 @@ impl Core {
                 Some(self.advance(primary, over, event, step))
             }
             // The reign cannot be had back, but another may have what follows it.
-            Some(over) if over.ended => self.choose(primary, step).map(|next| HandOver {
-                to: next.to,
-                ..over
-            }),
+            Some(over) if over.ended => {
+                let next = self.choose(primary, step).map(|next| next.to);
+                let to = next.unwrap_or(over.to);
+                Some(HandOver { to, ..over })
+            }
             Some(_) => {
                 step.act(Action::Reopen);
                 None

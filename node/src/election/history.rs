@@ -14,6 +14,8 @@ const REIGNS_MAX: usize = 16;
 
 /// The reigns of a log, the oldest first. Both numbers rise from one to the next, positions not strictly.
 ///
+/// A log that is behind has the history of the whole log, so its last reigns may begin after its end.
+///
 /// One member writes in a term, and who follows it takes over its history with its log. So two logs agree up to the end
 /// of the last term that both know, or of the shorter one. Source: Kafka's leader epochs (KIP-101).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -30,8 +32,9 @@ impl History {
         &self.0
     }
 
-    /// A term begins, after this position.
+    /// A term begins, after this position: the last of the log. Reigns that the log has nothing of are none of it.
     pub(super) fn begin(&mut self, term: u64, start: u64) {
+        self.0.retain(|reign| reign.start <= start);
         self.0.push(Reign { term, start });
         let excess = self.0.len().saturating_sub(REIGNS_MAX);
         self.0.drain(..excess);
@@ -41,7 +44,7 @@ impl History {
     /// to `whole_last`.
     pub fn is_prefix(&self, last: u64, whole: &History, whole_last: u64) -> bool {
         if self.0.is_empty() {
-            return last == 0;
+            return last == 0 && whole.0.first().is_none_or(|first| first.start == 0);
         }
         let common = self
             .0
@@ -94,6 +97,21 @@ mod tests {
         assert!(history(&[(1, 0), (2, 10)]).is_prefix(10, &whole, 20));
         assert!(!history(&[(1, 0), (2, 10)]).is_prefix(11, &whole, 20));
         assert!(!history(&[(1, 0), (2, 9)]).is_prefix(11, &whole, 20));
+    }
+
+    #[test]
+    fn a_reign_that_begins_before_others_did_takes_their_place() {
+        // Its member was behind when the second term's primary was lost.
+        let mut whole = history(&[(1, 0), (2, 10)]);
+        whole.begin(3, 7);
+        assert_eq!(whole, history(&[(1, 0), (3, 7)]));
+        assert!(!history(&[(1, 0)]).is_prefix(8, &whole, 9));
+        assert!(history(&[(1, 0), (2, 10)]).is_prefix(7, &whole, 9));
+    }
+
+    #[test]
+    fn a_new_log_is_no_beginning_of_one_that_does_not_begin_at_zero() {
+        assert!(!History::default().is_prefix(0, &history(&[(3, 500)]), 500));
     }
 
     #[test]

@@ -20,8 +20,10 @@ pub enum Body {
         sent: Time,
         /// The `now` of the last answer that the primary has from this follower.
         echo: Option<Time>,
-        /// Up to where everything is acknowledged.
+        /// Up to here all in-sync members have everything.
         committed: u64,
+        /// Nothing beyond this has been acknowledged.
+        bound: u64,
         /// Whether the primary's lease lasted when it sent this.
         serving: bool,
     },

@@ -30,7 +30,11 @@
 //!   acknowledges nothing more of the old term.
 //! - **A term is never reused**: it rises by one with each compare-and-set that names a primary.
 //! - **A member that forgot is never in sync**: its incarnation is another one.
+//! - **Who takes a shard without data has no rival.** A primary that is alone serves only while its node is registered.
+//!   If it was not for a while, it changes the record before it serves again: whoever was about to take the shard finds
+//!   another revision.
 
+mod absence;
 mod core;
 mod event;
 mod exchange;

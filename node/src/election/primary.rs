@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{
-    Action, Body, Commit, Core, Event, History, MemberId, Notice, Progress, Record, Time,
+    Action, Body, Commit, Core, Event, History, MemberId, Notice, Progress, Record, Time, Timing,
     core::{Role, Step},
     hand_over::HandOver,
 };
@@ -22,10 +22,14 @@ pub(super) struct Primary {
     pub(super) hand_over: Option<HandOver>,
     /// Until when this member may serve. What it last said with [`Action::Lease`].
     pub(super) lease: Time,
+    /// The lease had run out in the last step.
+    lapsed: bool,
     /// What it last said with [`Action::Commit`].
     commit: Option<Commit>,
-    /// Everything that was acknowledged when the last step began is at or below this.
-    pub(super) committed: u64,
+    /// Up to here all in-sync members have everything.
+    committed: u64,
+    /// Everything that was acknowledged when the last step began, in this term or an earlier one, is at or below this.
+    bound: u64,
 }
 
 /// What a primary knows of a follower, in its term.
@@ -40,6 +44,8 @@ pub(super) struct Follower {
     pub(super) progress: Progress,
     /// It has everything up to here.
     pub(super) acked: u64,
+    /// Since when it has acknowledged nothing more, though there is more. `None`: it has everything.
+    pub(super) stuck: Option<Time>,
 }
 
 /// A follower that counts for acknowledgement already, and has yet to receive what was acknowledged without it.
@@ -67,20 +73,22 @@ impl Primary {
             .collect()
     }
 
-    /// Whether there is nobody to hand over to, now or soon.
+    /// Whether there is nobody to hand over to, now or soon. Once the reign is over every in-sync follower has
+    /// everything, and succeeds by itself if it turns out to be there.
     pub(super) fn is_alone(&self, now: Time, lease: Duration) -> bool {
         let away = |follower: &Follower| {
             let answered = follower.answered.unwrap_or(self.since);
             follower.leaving || now >= answered.plus(lease)
         };
-        self.followers.values().all(away) && self.hand_over.is_none()
+        let undecided = self.hand_over.is_some() && self.is_open();
+        self.followers.values().all(away) && !undecided
     }
 
-    pub(super) fn wake_at(&self, heartbeat: Duration) -> Time {
-        // When the lease ends something has to be done; once it has ended, the next heartbeat is early enough.
-        match self.lease.plus(heartbeat) > self.next_heartbeat {
-            true => self.next_heartbeat.min(self.lease),
-            false => self.next_heartbeat,
+    /// When the lease ends something has to be done; once it has ended, the next heartbeat is early enough.
+    pub(super) fn wake_at(&self) -> Time {
+        match self.lapsed {
+            true => self.next_heartbeat,
+            false => self.next_heartbeat.min(self.lease),
         }
     }
 
@@ -113,8 +121,10 @@ impl Core {
             joining: None,
             hand_over: None,
             lease: Time::default(),
+            lapsed: true,
             commit: None,
             committed: 0,
+            bound: step.last,
         });
         if record.empty_at == term && losses > 0 {
             step.note(Notice::LostEverything { term, losses });
@@ -127,6 +137,7 @@ impl Core {
     pub(super) fn lead(&mut self, event: &Event, step: &mut Step<'_>) {
         self.meet_followers(step);
         self.feed_changed(event, step);
+        self.note_stuck(step);
         self.join(step);
         self.reckon(step);
         self.heed_condemned(step);
@@ -160,6 +171,7 @@ impl Core {
                 sent: step.now,
                 echo: follower.echo,
                 committed: primary.committed,
+                bound: primary.bound,
                 serving: primary.is_open() && step.now < primary.lease,
             };
             step.send(id, primary.term, heartbeat);
@@ -188,7 +200,7 @@ impl Core {
                     return self.copy_to(from, step);
                 }
                 follower.progress = Progress::Following;
-                follower.acked = follower.acked.max(*last);
+                follower.advance(*last);
                 let history = self.history.clone();
                 step.send(from, primary.term, Body::Resume { history });
                 let (to, after) = (from.clone(), *last);
@@ -199,10 +211,10 @@ impl Core {
                 last,
                 intact: true,
             } => match follower.progress {
-                Progress::Following => follower.acked = follower.acked.max(*last),
+                Progress::Following => follower.advance(*last),
                 Progress::Copying { copy: current } if *copy == current => {
                     follower.progress = Progress::Following;
-                    follower.acked = *last;
+                    follower.advance(*last);
                 }
                 _ => {}
             },
@@ -210,17 +222,31 @@ impl Core {
         }
     }
 
+    /// Notes which followers have stopped acknowledging.
+    fn note_stuck(&mut self, step: &Step<'_>) {
+        let Role::Primary(primary) = &mut self.role else {
+            return;
+        };
+        for follower in primary.followers.values_mut() {
+            follower.stuck = match follower.acked >= step.last {
+                true => None,
+                false => follower.stuck.or(Some(step.now)),
+            };
+        }
+    }
+
     /// Chooses a follower that is about to be in sync, and looks how far it is.
     fn join(&mut self, step: &mut Step<'_>) {
-        let (quorum, lease) = (self.quorum(), self.timing.lease);
+        let (quorum, timing) = (self.quorum(), self.timing);
         let Role::Primary(primary) = &mut self.role else {
             return;
         };
         let fit = |id: &MemberId, follower: &Follower| {
             let answered = follower.answered;
-            let heard = answered.is_some_and(|sent| step.now < sent.plus(lease));
+            let heard = answered.is_some_and(|sent| step.now < sent.plus(timing.lease));
             let follows = follower.progress == Progress::Following;
-            heard && follows && !follower.leaving && !quorum.contains(id)
+            let moves = !follower.is_stuck(&timing, step.now);
+            heard && follows && moves && !follower.leaving && !quorum.contains(id)
         };
         if let Some(joining) = &mut primary.joining {
             let follower = primary.followers.get(&joining.member);
@@ -246,10 +272,7 @@ impl Core {
     /// What is acknowledged at once until a follower joins is at or below the end of the log at the next step.
     pub(super) fn reckon(&mut self, step: &mut Step<'_>) {
         let quorum = self.quorum();
-        let alone_until = match self.timing.unclean_after {
-            Some(_) => self.registered_until,
-            None => Time::NEVER,
-        };
+        let alone_until = self.alone_until();
         let (me, span) = (&self.me, self.timing.lease);
         let Role::Primary(primary) = &mut self.role else {
             return;
@@ -260,7 +283,11 @@ impl Core {
             let answered = follower.and_then(|follower| follower.answered);
             answered.map_or(Time::default(), |sent| sent.plus(span))
         });
-        let lease = leases.min().unwrap_or(alone_until);
+        let lease = match leases.min() {
+            Some(lease) => lease,
+            None => alone_until,
+        };
+        let everywhere = others().map(|id| primary.acked(id)).min();
         let joining = primary.joining.as_ref();
         let counted = others().chain(joining.map(|joining| &joining.member));
         let commit = match counted.map(|id| primary.acked(id)).min() {
@@ -268,13 +295,15 @@ impl Core {
             None => Commit::AtOnce,
         };
         let at_once = primary.commit == Some(Commit::AtOnce);
-        let floor = joining.and_then(|joining| joining.floor);
-        primary.committed = match commit {
+        let floor = joining.and_then(|joining| joining.floor).unwrap_or(0);
+        primary.committed = primary.committed.max(everywhere.unwrap_or(step.last));
+        primary.bound = match commit {
             Commit::AtOnce => step.last,
             // It was at once until this step, or even during it.
             Commit::Upto(_) if at_once => step.last,
-            Commit::Upto(acked) => primary.committed.max(acked).max(floor.unwrap_or(0)),
+            Commit::Upto(acked) => primary.bound.max(acked).max(floor),
         };
+        primary.lapsed = lease <= step.now;
         if std::mem::replace(&mut primary.lease, lease) != lease && primary.is_open() {
             step.act(Action::Lease { until: lease });
         }
@@ -293,11 +322,10 @@ impl Core {
         if record.term != primary.term || record.primary != self.me {
             return None;
         }
-        if let Some(over) = primary.hand_over.as_ref().filter(|over| over.ended)
-            && record.in_sync.contains(&over.to)
-            && !self.is_lost(primary, &over.to, step.now)
-        {
-            return Some(record.succeeded_by(&over.to));
+        if let Some(over) = primary.hand_over.as_ref().filter(|over| over.ended) {
+            let able =
+                record.in_sync.contains(&over.to) && !self.is_lost(primary, &over.to, step.now);
+            return able.then(|| record.succeeded_by(&over.to));
         }
         let mut next = record.clone();
         let stays = |id: &MemberId| *id == self.me || !self.is_lost(primary, id, step.now);
@@ -309,7 +337,20 @@ impl Core {
         {
             next.in_sync.insert(joining.member.clone());
         }
-        (next != *record).then_some(next)
+        let registered = self.registered_until.is_some_and(|until| step.now < until);
+        let alone = next.in_sync.len() == 1 && self.timing.unclean_after.is_some();
+        let renews = self.lapsed && registered && alone;
+        (next != *record || renews).then_some(next)
+    }
+
+    /// Until when this member serves if nobody else is in sync: as long as nobody can take the shard from it. That is
+    /// so while it is registered, if the record has been changed since it was not.
+    fn alone_until(&self) -> Time {
+        match (self.timing.unclean_after, self.registered_until) {
+            (None, _) => Time::NEVER,
+            (Some(_), Some(until)) if !self.lapsed => until,
+            (Some(_), _) => Time::default(),
+        }
     }
 
     /// Whether an in-sync member keeps the shard from serving, or is about to.
@@ -319,8 +360,10 @@ impl Core {
         let follower = primary.followers.get(member);
         let answered = follower.and_then(|follower| follower.answered);
         let silent = now >= answered.unwrap_or(primary.since).plus(self.timing.lease);
-        let useless =
-            |follower: &Follower| follower.leaving || follower.progress == Progress::Condemned;
+        let useless = |follower: &Follower| {
+            let condemned = follower.progress == Progress::Condemned;
+            follower.leaving || condemned || follower.is_stuck(&self.timing, now)
+        };
         reborn || silent || follower.is_some_and(useless)
     }
 }
@@ -333,7 +376,22 @@ impl Follower {
             leaving: false,
             progress: Progress::Detached,
             acked: 0,
+            stuck: None,
         }
+    }
+
+    /// It has everything up to there.
+    fn advance(&mut self, last: u64) {
+        if last > self.acked {
+            self.acked = last;
+            self.stuck = None;
+        }
+    }
+
+    /// Whether writes have waited for it too long, though it is there.
+    fn is_stuck(&self, timing: &Timing, now: Time) -> bool {
+        let patience = 2 * timing.grace;
+        self.stuck.is_some_and(|since| now >= since.plus(patience))
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     cluster::{self, Directory, Held, ShardRecord},
     coordinator::CoordinatorError,
-    election::{Event, Outcome, Present, Record, Time, Versioned},
+    election::{Event, Outcome, Present, Record, Versioned},
 };
 
 /// Tells the member of its record, and of who is registered, whenever they change.
@@ -48,9 +48,12 @@ pub(super) async fn directory(driver: Arc<Driver>) {
 /// Tells the member until when the node is registered.
 pub(super) async fn registration(driver: Arc<Driver>, mut held: watch::Receiver<Held>) {
     loop {
+        // Not known: the node has not been registered yet. That is no lease that has ended.
         let until = held.borrow_and_update().until;
-        let until = until.map_or(Time::default(), |until| driver.time(until.into_std()));
-        driver.event(Event::Registered(until));
+        if let Some(until) = until {
+            let until = driver.time(until.into_std());
+            driver.event(Event::Registered(until));
+        }
         if held.changed().await.is_err() {
             return;
         }
