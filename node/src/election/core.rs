@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Action, Body, Event, History, MemberId, Message, Notice, Present, Progress, Status, Time,
+    Action, Body, Event, Flaw, History, MemberId, Message, Notice, Present, Progress, Status, Time,
     Timing, Versioned, absence::Absence, exchange::Exchange, follower::Follower, primary::Primary,
 };
 
@@ -43,6 +43,8 @@ pub struct Core {
     pub(super) drained: bool,
     /// The last copy's name.
     pub(super) copies: u64,
+    #[cfg(any(test, feature = "checking"))]
+    pub(super) flaw: Flaw,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +98,8 @@ impl Core {
             draining: false,
             drained: false,
             copies: 0,
+            #[cfg(any(test, feature = "checking"))]
+            flaw: Flaw::None,
         }
     }
 
@@ -206,6 +210,17 @@ impl Core {
     }
 
     fn received(&mut self, from: &MemberId, message: &Message, step: &mut Step<'_>) {
+        if self.has(Flaw::IgnoreTerm) {
+            let body = message.body.clone();
+            let message = &Message {
+                term: self.term,
+                body,
+            };
+            return match &self.role {
+                Role::Primary(_) => self.primary_received(from, &message.body, step),
+                Role::Follower(_) => self.follower_received(from, message, step),
+            };
+        }
         if message.term < self.term {
             if !matches!(message.body, Body::Refused) {
                 step.send(from, self.term, Body::Refused);

@@ -1,7 +1,7 @@
 //! A member that does not lead.
 
 use super::{
-    Action, Body, Commit, Core, MemberId, Message, Record, Time,
+    Action, Body, Commit, Core, Flaw, MemberId, Message, Record, Time,
     core::{Role, Step},
 };
 
@@ -170,7 +170,7 @@ impl Core {
         let record = &seen.record;
         record.term == self.term
             && self.intact
-            && record.in_sync.contains(&self.me)
+            && (record.in_sync.contains(&self.me) || self.has(Flaw::CampaignOutsideInSync))
             && !self.draining
     }
 }

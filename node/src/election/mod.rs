@@ -39,6 +39,7 @@ mod core;
 mod event;
 mod exchange;
 mod feeding;
+mod flaw;
 mod follower;
 mod hand_over;
 mod history;
@@ -51,6 +52,7 @@ mod timing;
 
 pub use self::core::Core;
 pub use event::{Action, Commit, Event, Notice, Outcome, Present, Progress, Status};
+pub use flaw::Flaw;
 pub use history::{History, Reign};
 pub use member::MemberId;
 pub use message::{Body, Message, Stream};

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{
-    Action, Body, Commit, Core, Event, History, MemberId, Notice, Progress, Record, Time, Timing,
+    Action, Body, Commit, Core, Event, Flaw, History, MemberId, Notice, Progress, Record, Time,
+    Timing,
     core::{Role, Step},
     hand_over::HandOver,
 };
@@ -273,6 +274,10 @@ impl Core {
     pub(super) fn reckon(&mut self, step: &mut Step<'_>) {
         let quorum = self.quorum();
         let alone_until = self.alone_until();
+        let (hasty, careless) = (
+            self.has(Flaw::AckBeforeReplica),
+            self.has(Flaw::ServePastLease),
+        );
         let (me, span) = (&self.me, self.timing.lease);
         let Role::Primary(primary) = &mut self.role else {
             return;
@@ -284,6 +289,7 @@ impl Core {
             answered.map_or(Time::default(), |sent| sent.plus(span))
         });
         let lease = match leases.min() {
+            Some(_) if careless => Time::NEVER,
             Some(lease) => lease,
             None => alone_until,
         };
@@ -291,8 +297,8 @@ impl Core {
         let joining = primary.joining.as_ref();
         let counted = others().chain(joining.map(|joining| &joining.member));
         let commit = match counted.map(|id| primary.acked(id)).min() {
-            Some(acked) => Commit::Upto(acked),
-            None => Commit::AtOnce,
+            Some(acked) if !hasty => Commit::Upto(acked),
+            _ => Commit::AtOnce,
         };
         let at_once = primary.commit == Some(Commit::AtOnce);
         let floor = joining.and_then(|joining| joining.floor).unwrap_or(0);
