@@ -143,6 +143,11 @@ impl Front {
         self.registry.wake_all();
     }
 
+    /// How many commands its sessions have processed, since `CONFIG RESETSTAT` at the latest.
+    pub fn commands_processed(&self) -> u64 {
+        self.stats.commands_processed.load(Relaxed)
+    }
+
     /// How many clients are connected.
     pub fn clients(&self) -> usize {
         self.registry.len()

@@ -29,8 +29,13 @@ struct Worker {
 impl Workers {
     /// Starts this many threads.
     pub fn start(count: usize) -> io::Result<Workers> {
+        Workers::named("worker", count)
+    }
+
+    /// Starts this many threads, whose names are this one and a number.
+    pub fn named(name: &str, count: usize) -> io::Result<Workers> {
         let threads = (0..count.max(1))
-            .map(Worker::start)
+            .map(|number| Worker::start(format!("{name}-{number}")))
             .collect::<io::Result<_>>()?;
         Ok(Workers {
             threads,
@@ -63,16 +68,14 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(number: usize) -> io::Result<Worker> {
+    fn start(name: String) -> io::Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || {
-                let _ = runtime.block_on(stopped);
-                runtime.shutdown_background();
-            })?;
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        })?;
         Ok(Worker {
             handle,
             stop: Some(stop),
