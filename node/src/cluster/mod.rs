@@ -16,6 +16,7 @@
 //!
 //! Every change is a compare-and-set on the record's revision.
 
+mod controller;
 mod directory;
 mod follow;
 mod keys;
@@ -26,9 +27,11 @@ mod registration;
 #[cfg(test)]
 mod sample;
 mod slot_ranges;
+mod slots;
 mod topology;
 mod zones;
 
+pub use controller::Controller;
 pub use directory::{Absent, Directory, Unreadable, Versioned};
 pub use follow::{FollowError, Followed, follow};
 pub use keys::Keys;
@@ -39,4 +42,5 @@ pub use records::{
     SlotsRecord, decode, encode,
 };
 pub use registration::{Held, RegisterError, Registration};
+pub use slots::{SlotKeeper, given_away, slots_to_serve};
 pub use topology::{UnfitError, topology};
