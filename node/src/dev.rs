@@ -1,37 +1,39 @@
 //! `larder-node dev`: a whole cluster in one process, over real sockets.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{Args, value_parser};
-use larder_client::{Options, cluster::Cluster};
 use larder_proto::ring;
 use larder_proxy::{
-    Front, Listener, NoBackend, Workers, process,
+    Front, Listener, NoBackend, process,
     settings::{RespSettings, parse_bytes},
 };
 use serde::Serialize;
-use serde_json::Map;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
-    Governor, Identity, Node, NodeBackend,
-    cluster::{self, Keys, MemberRecord, NodeRecord, ShardRecord, SlotsRecord},
+    Governor, Identity,
+    admin::{Admin, AdminListener, Subject, hindrance},
+    assembly::{self, Assembly, Sockets, Threads},
+    cluster::{self, Held, Keys, MemberRecord, ShardRecord, SlotsRecord},
     coordinator::{Coordinator, Embedded},
-    engine::EngineConfig,
-    grpc::{self, GrpcListener},
     memory,
+    settings::{
+        AdminPort, GRPC_OFFSET, MemberArguments, NodeMemory, PEER_OFFSET, admin_port, advertised,
+    },
 };
 
 /// The cluster's name.
 const CLUSTER: &str = "dev";
 
-/// From a node's RESP port to its gRPC port.
-const GRPC_OFFSET: u16 = 10_000;
+/// The coordinator is in this process: no lease ends while it lives.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Longest time that the nodes are given to find their places before clients are told to come.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 /// Settings of `larder-node dev`.
 #[derive(Args, Clone, Debug)]
@@ -40,13 +42,13 @@ pub struct DevSettings {
     #[arg(long, env = "LARDER_SHARDS", default_value_t = 3, value_name = "N", value_parser = value_parser!(u16).range(1..=64))]
     shards: u16,
 
-    /// Replicas of each shard; only 0 for now: this version does not replicate
-    #[arg(long, env = "LARDER_REPLICAS", default_value_t = 0, value_name = "N", value_parser = no_replicas)]
-    replicas: u16,
-
-    /// Port of the proxy; the nodes' RESP ports follow it, and their gRPC ports are 10000 above those; 0: free ones
+    /// Port of the proxy; the nodes' RESP ports follow it, their gRPC ports are 10000 above those, and their ports for each other 20000; 0: free ones
     #[arg(long, env = "LARDER_PORT", default_value_t = 6379)]
     port: u16,
+
+    /// Port for metrics and health over HTTP; 0: any free one; off: none
+    #[arg(long, env = "LARDER_ADMIN_PORT", default_value = "off", value_parser = admin_port, value_name = "PORT")]
+    admin_port: AdminPort,
 
     /// Memory of the whole process, such as 256mb or 2gb
     #[arg(
@@ -62,22 +64,26 @@ pub struct DevSettings {
     advertise: Option<String>,
 
     #[command(flatten)]
+    member: MemberArguments,
+
+    #[command(flatten)]
     resp: RespSettings,
 }
 
-fn no_replicas(text: &str) -> Result<u16, String> {
-    match text.parse() {
-        Ok(0) => Ok(0),
-        Ok(_) => Err("this version does not replicate yet: only 0 will do".into()),
-        Err(_) => Err("not a number; only 0 will do".into()),
+impl DevSettings {
+    /// How many nodes there are. First the shards' first primaries, in order; then the replicas of the first shard,
+    /// those of the second, and so on.
+    fn nodes(&self) -> u16 {
+        self.shards * (1 + self.member.replicas)
     }
-}
 
-/// A node's listeners, before there is a node.
-struct Sockets {
-    shard: String,
-    resp: Listener,
-    grpc: GrpcListener,
+    /// The shard that a node belongs to.
+    fn shard(&self, node: u16) -> u16 {
+        match node < self.shards {
+            true => node,
+            false => (node - self.shards) / self.member.replicas,
+        }
+    }
 }
 
 /// Runs the cluster until SIGINT or SIGTERM.
@@ -85,40 +91,39 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
     let mut stop = process::StopSignal::listen()
         .map_err(|error| format!("cannot listen for signals: {error}"))?;
     let allowed = parse_bytes(&settings.memory).map_err(|error| format!("--memory: {error}"))?;
-    let share = share(&settings.memory, allowed, settings.shards.into())?;
-    let address = SocketAddr::new(settings.resp.bind, settings.port);
-    let refused = |error: larder_proxy::BindError| error.to_string();
-    Listener::check_protected(
-        address,
-        &settings.resp.requirepass,
-        settings.resp.unprotected,
-    )
-    .map_err(refused)?;
-    let proxy = Listener::bind(address).map_err(refused)?;
-    let sockets = (1..=settings.shards)
-        .map(|number| Sockets::bind(&settings, number))
-        .collect::<Result<Vec<_>, _>>()?;
+    let share = memory::share(&settings.memory, allowed, settings.nodes().into())?;
+    let memory = settings.member.divide(share)?;
+    let member = settings.member.member(memory)?;
+    let (proxy, sockets, admin) = bind(&settings)?;
+    let screen = screen(&settings, &proxy, &sockets, admin.as_ref());
 
-    let screen = screen(&settings, &proxy, &sockets);
-    let workers = Workers::start(settings.resp.threads.into())
-        .map_err(|error| format!("cannot start threads: {error}"))?;
-    let workers = Arc::new(workers);
-    let (stopping, stopped) = watch::channel(false);
-    let governor = Governor::new(allowed);
-    // Sockets and tasks belong to the runtime on which they are made.
-    let assembling = workers.first().spawn(assemble(
-        settings.clone(),
-        share,
-        Arc::clone(&governor),
-        proxy,
-        sockets,
-        Arc::clone(&workers),
-        stopped,
-    ));
-    let fronts = assembling.await.map_err(|error| error.to_string())??;
-    workers
-        .first()
-        .spawn(async move { governor.govern().await });
+    let identities: Vec<Identity> = (0..settings.nodes())
+        .map(|number| Identity::fresh(format!("node-{number}")))
+        .collect();
+    let threads = Threads::start(settings.resp.threads)?;
+    let cannot = |error: String| format!("cannot found the cluster: {error}");
+    let (coordinator, keys) = found(&settings, &identities, &sockets)
+        .await
+        .map_err(cannot)?;
+    let (followed, following) = cluster::follow(Arc::clone(&coordinator), keys.clone())
+        .await
+        .map_err(|error| cannot(error.to_string()))?;
+    threads.peer.first().spawn(following);
+    let assembly = Assembly {
+        governor: Governor::new(allowed),
+        cluster: assembly::client(&threads, &settings.resp, followed.topology.clone()).await?,
+        threads,
+        coordinator,
+        keys,
+        followed,
+        resp: settings.resp.clone(),
+        member,
+        staleness: settings.member.staleness(),
+        stop: watch::Sender::new(false),
+    };
+    let fronts = assembly
+        .start(memory, proxy, identities, sockets, admin)
+        .await?;
     process::announce(&screen)?;
 
     stop.received().await;
@@ -128,133 +133,127 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
         // Whoever asks twice is in a hurry.
         () = stop.received() => {}
     }
-    stopping.send_replace(true);
+    assembly.stop.send_replace(true);
     Ok(())
 }
 
-/// Bytes for each engine.
-fn share(given: &str, allowed: usize, shards: usize) -> Result<usize, String> {
-    let least = memory::BASE_BYTES + shards * memory::ENGINE_BYTES_MIN / 7 * 8;
-    if allowed < least {
-        let megabytes = least.div_ceil(1024 * 1024);
+/// Binds the proxy's port, those of the nodes and that of the admin listener.
+fn bind(settings: &DevSettings) -> Result<(Listener, Vec<Sockets>, Option<AdminListener>), String> {
+    let address = SocketAddr::new(settings.resp.bind, settings.port);
+    let (password, unprotected) = (&settings.resp.requirepass, settings.resp.unprotected);
+    Listener::check_protected(address, password, unprotected).map_err(|error| error.to_string())?;
+    let highest = settings.nodes() + PEER_OFFSET;
+    if settings.port.checked_add(highest).is_none() {
         return Err(format!(
-            "--memory {given} is too little for {shards} shards: at least {megabytes}mb will do"
+            "--port {} leaves no room for the nodes' ports above it: at most {} will do",
+            settings.port,
+            u16::MAX - highest
         ));
     }
-    Ok(memory::engines_bytes(allowed) / shards)
-}
-
-impl Sockets {
-    fn bind(settings: &DevSettings, number: u16) -> Result<Sockets, String> {
-        let port = |offset: u16| {
-            match settings.port {
-            0 => Ok(0),
-            port => port.checked_add(number).and_then(|port| port.checked_add(offset)).ok_or_else(|| {
-                format!("--port {port} leaves no room for the nodes' ports above it: at most {} will do", u16::MAX - GRPC_OFFSET - settings.shards)
-            }),
-        }
-        };
-        let bind = settings.resp.bind;
-        let resp =
-            Listener::bind(SocketAddr::new(bind, port(0)?)).map_err(|error| error.to_string())?;
-        let address = SocketAddr::new(bind, port(GRPC_OFFSET)?);
-        let failed = |error: io::Error| format!("cannot listen on {address}: {error}");
-        let grpc = GrpcListener::bind(address).map_err(failed)?;
-        Ok(Sockets {
-            shard: format!("shard-{}", number - 1),
-            resp,
-            grpc,
-        })
-    }
-}
-
-/// Makes nodes, registers them, and serves.
-async fn assemble(
-    settings: DevSettings,
-    share: usize,
-    governor: Arc<Governor>,
-    proxy: Listener,
-    sockets: Vec<Sockets>,
-    workers: Arc<Workers>,
-    stopped: watch::Receiver<bool>,
-) -> Result<Vec<Arc<Front>>, String> {
-    let identities: Vec<Identity> = (0..sockets.len())
-        .map(|number| Identity::fresh(format!("node-{number}")))
-        .collect();
-    let (coordinator, keys) = found(&settings, &identities, &sockets)
-        .await
-        .map_err(|error| format!("cannot found the cluster: {error}"))?;
-    let (followed, following) = cluster::follow(coordinator, keys)
-        .await
-        .map_err(|error| format!("cannot found the cluster: {error}"))?;
-    workers.first().spawn(following);
-    let topology = followed.topology;
-    let options = Options {
-        password: settings.resp.requirepass.clone(),
-        replies_per_turn: usize::MAX,
-        ..Options::default()
+    let port = |number: u16, offset: u16| match settings.port {
+        0 => 0,
+        port => port + number + offset,
     };
-    let cluster = Cluster::with_topology(topology.clone(), options);
-    let front =
-        |address, backend| Front::new(settings.resp.front(address), backend, cluster.clone());
-
-    let mut fronts = vec![front(proxy.address(), Arc::new(NoBackend))];
-    proxy.serve(Arc::clone(&fronts[0]), Arc::clone(&workers));
-    for (identity, sockets) in identities.into_iter().zip(sockets) {
-        let config = EngineConfig {
-            memory_limit: share,
-            ..EngineConfig::default()
-        };
-        let node = Node::new(identity, config, topology.clone(), Arc::clone(&governor));
-        let (followed, expired) = (Arc::clone(&node), Arc::clone(&node));
-        workers.next().spawn(async move { followed.follow().await });
-        workers.next().spawn(async move { expired.expire().await });
-        grpc::serve(
-            sockets.grpc,
-            &node,
-            &settings.resp.requirepass,
-            &workers,
-            &stopped,
-        );
-        let front = front(
-            sockets.resp.address(),
-            Arc::new(NodeBackend(Arc::clone(&node))),
-        );
-        sockets.resp.serve(Arc::clone(&front), Arc::clone(&workers));
-        fronts.push(front);
-    }
-    Ok(fronts)
+    let proxy = Listener::bind(address).map_err(|error| error.to_string())?;
+    let bind = settings.resp.bind;
+    let sockets = (1..=settings.nodes())
+        .map(|number| {
+            let (grpc, peer) = (port(number, GRPC_OFFSET), port(number, PEER_OFFSET));
+            Sockets::bind(bind, port(number, 0), grpc, peer)
+        })
+        .collect::<Result<_, _>>()?;
+    let admin = match settings.admin_port {
+        AdminPort::Off => None,
+        AdminPort::Port(port) => Some(AdminListener::bind(bind, port)?),
+    };
+    Ok((proxy, sockets, admin))
 }
 
-/// Writes the records of a cluster of one shard a node, and says what they make.
+impl Assembly {
+    /// Serves with a proxy and nodes.
+    async fn start(
+        &self,
+        memory: NodeMemory,
+        proxy: Listener,
+        identities: Vec<Identity>,
+        sockets: Vec<Sockets>,
+        admin: Option<AdminListener>,
+    ) -> Result<Vec<Arc<Front>>, String> {
+        self.govern();
+        let held = Held {
+            lease: None,
+            until: Some(Instant::now() + FOR_EVER),
+        };
+        let (_, held) = watch::channel(held);
+        let mut fronts = vec![self.front(proxy, Arc::new(NoBackend))];
+        let mut subjects = Vec::new();
+        for (identity, sockets) in identities.into_iter().zip(sockets) {
+            let serving = self.serve(identity, memory.engine_bytes, sockets);
+            let (node, front) = (Arc::clone(&serving.node), Arc::clone(&serving.front));
+            fronts.push(Arc::clone(&front));
+            subjects.push(Subject {
+                membership: self.join(serving, held.clone()).await?,
+                node,
+                front,
+                held: None,
+            });
+        }
+        self.settle(&subjects).await;
+        self.tell(admin, subjects);
+        Ok(fronts)
+    }
+
+    /// Waits until every shard is served and every replica in sync.
+    async fn settle(&self, subjects: &[Subject]) {
+        let settled = async {
+            while subjects.iter().any(|subject| self.is_unsettled(subject)) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if timeout(SETTLE_MAX, settled).await.is_err() {
+            tracing::warn!("not every node has found its place within {SETTLE_MAX:?}");
+        }
+    }
+
+    fn is_unsettled(&self, subject: &Subject) -> bool {
+        let directory = self.followed.directory.borrow();
+        let leads = subject.membership.status().core.leads;
+        hindrance(&directory, &subject.node).is_some()
+            || (leads && subject.node.engine().open_slots().is_empty())
+    }
+
+    fn tell(&self, listener: Option<AdminListener>, subjects: Vec<Subject>) {
+        if let Some(listener) = listener {
+            let admin = Admin::new(self.followed.clone(), subjects);
+            self.threads.workers.first().spawn(admin.serve(listener));
+        }
+    }
+}
+
+/// Writes the records of a cluster whose nodes are all there: no controller need place them.
 async fn found(
     settings: &DevSettings,
     identities: &[Identity],
     sockets: &[Sockets],
 ) -> Result<(Arc<dyn Coordinator>, Keys), String> {
     let (records, keys) = (Embedded::new(), Keys::of(CLUSTER));
-    let host = advertised(settings);
-    let mut members = Vec::new();
+    let host = advertised(settings.advertise.as_deref(), settings.resp.bind);
     for (identity, sockets) in identities.iter().zip(sockets) {
-        let node = NodeRecord {
-            incarnation: identity.incarnation.clone(),
-            resp: format!("{host}:{}", sockets.resp.address().port()),
-            grpc: format!("{host}:{}", sockets.grpc.address().port()),
-            peer: String::new(),
-            zone: String::new(),
-            weight: 1.0,
-            shard: None,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            unknown: Map::new(),
-        };
+        let node = sockets.record(&host, &identity.incarnation);
         write(&records, &keys.node(&identity.name), &node).await?;
-        let primary = MemberRecord::new(&identity.name, &identity.incarnation);
-        let shard = ShardRecord::founded_by(primary, 1.0);
-        write(&records, &keys.shard(&sockets.shard), &shard).await?;
-        members.push(ring::Member {
-            name: sockets.shard.clone(),
-            weight: 1.0,
-        });
+    }
+    let mut members = Vec::new();
+    for number in 0..settings.shards {
+        let primary = &identities[usize::from(number)];
+        let primary = MemberRecord::new(&primary.name, &primary.incarnation);
+        let mut shard = ShardRecord::founded_by(primary, 1.0);
+        let others = settings.shards..settings.nodes();
+        let replicas = others.filter(|&node| settings.shard(node) == number);
+        let replicas = replicas.map(|node| identities[usize::from(node)].name.clone());
+        shard.replicas = replicas.collect();
+        let name = format!("shard-{number}");
+        write(&records, &keys.shard(&name), &shard).await?;
+        members.push(ring::Member { name, weight: 1.0 });
     }
     let slots = SlotsRecord::founded_by(&members).ok_or("there are no shards")?;
     write(&records, &keys.slots(), &slots).await?;
@@ -267,40 +266,63 @@ async fn write(records: &Embedded, key: &str, record: &impl Serialize) -> Result
     written.await.map(drop).map_err(|error| error.to_string())
 }
 
-fn advertised(settings: &DevSettings) -> String {
-    match (&settings.advertise, settings.resp.bind) {
-        (Some(host), _) => host.clone(),
-        (None, bind) if bind.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
-        (None, IpAddr::V6(bind)) => format!("[{bind}]"),
-        (None, bind) => bind.to_string(),
-    }
-}
-
-fn screen(settings: &DevSettings, proxy: &Listener, sockets: &[Sockets]) -> Vec<String> {
+fn screen(
+    settings: &DevSettings,
+    proxy: &Listener,
+    sockets: &[Sockets],
+    admin: Option<&AdminListener>,
+) -> Vec<String> {
     let plural =
-        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        |count: u16, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let mut lines = vec![
         format!(
-            "larder {} dev: {}, {} of memory, {}",
+            "larder {} dev: {}, {}, {} of memory, {}",
             env!("CARGO_PKG_VERSION"),
-            plural(sockets.len(), "shard"),
+            plural(settings.shards, "shard"),
+            plural(settings.nodes(), "node"),
             settings.memory,
-            plural(settings.resp.threads.into(), "thread")
+            plural(settings.resp.threads, "thread")
         ),
         format!("  proxy    resp {}", proxy.address()),
     ];
-    lines.extend(sockets.iter().map(|sockets| {
-        format!(
-            "  {}  resp {}  grpc {}",
-            sockets.shard,
-            sockets.resp.address(),
-            sockets.grpc.address()
-        )
+    let nodes = (0..settings.nodes()).zip(sockets);
+    lines.extend(nodes.map(|(node, sockets)| {
+        let (resp, grpc) = (sockets.resp.address(), sockets.grpc.address());
+        let shard = settings.shard(node);
+        format!("  shard-{shard}  resp {resp}  grpc {grpc}")
     }));
+    lines.extend(admin.map(|admin| format!("  admin    http {}", admin.address())));
     lines.push(format!(
         "try: redis-cli -p {} set hello world",
         proxy.address().port()
     ));
     lines.push("ready".to_owned());
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        dev: DevSettings,
+    }
+
+    #[test]
+    fn primaries_come_first_and_then_the_replicas_of_each_shard() {
+        let shards = |flags: &[&str]| {
+            let settings = Program::parse_from([&["dev"], flags].concat()).dev;
+            let shards = (0..settings.nodes()).map(|node| settings.shard(node));
+            shards.collect::<Vec<_>>()
+        };
+        assert_eq!(shards(&[]), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(shards(&["--replicas", "0"]), [0, 1, 2]);
+        assert_eq!(
+            shards(&["--shards", "2", "--replicas", "2"]),
+            [0, 1, 0, 0, 1, 1]
+        );
+    }
 }

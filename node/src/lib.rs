@@ -9,8 +9,12 @@
 //!
 //! A node's threads are [`larder_proxy::Workers`]; each serves its connections alone, and they meet in the engine's
 //! striped locks. Each node has two tasks of its own: one follows the topology, the other drops expired
-//! keys. One task of the process, the `Governor`'s, holds it to its memory.
+//! keys. One task of the process, the `Governor`'s, holds it to its memory. What keeps shards alive has one thread for
+//! itself, so that load on the workers delays no heartbeat: the records are followed there, leases kept, and the nodes'
+//! memberships driven.
 
+mod admin;
+mod assembly;
 mod backend;
 pub mod cluster;
 pub mod command;
@@ -25,6 +29,8 @@ mod memory;
 mod node;
 pub mod peer;
 pub mod replication;
+pub mod serve;
+pub mod settings;
 
 pub use backend::NodeBackend;
 pub use fence::{Fence, Held};

@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use larder_node::dev::{self, DevSettings};
+use larder_node::{
+    dev::{self, DevSettings},
+    serve,
+    settings::ServeSettings,
+};
 use larder_proxy::process;
 
 #[global_allocator]
@@ -21,10 +25,15 @@ struct Program {
 enum Mode {
     /// Run a whole cluster in this process, with an embedded coordinator and a proxy
     Dev(Box<DevSettings>),
+    /// Run one node, which joins its cluster through etcd
+    Serve(Box<ServeSettings>),
 }
 
 fn main() -> ExitCode {
-    process::main("larder-node", |program: Program| match program.mode {
-        Mode::Dev(settings) => dev::run(*settings),
+    process::main("larder-node", |program: Program| async {
+        match program.mode {
+            Mode::Dev(settings) => dev::run(*settings).await,
+            Mode::Serve(settings) => serve::run(*settings).await,
+        }
     })
 }

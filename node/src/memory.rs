@@ -28,15 +28,28 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const WRITTEN_PART: usize = 256;
 
 /// Least memory that a process needs beside its engines' entries, in bytes.
-pub(crate) const BASE_BYTES: usize = 16 * 1024 * 1024;
+const BASE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The part of the rest that engines are given: the other eighth is for holes in pages, and for buffers.
-pub(crate) fn engines_bytes(allowed: usize) -> usize {
+fn engines_bytes(allowed: usize) -> usize {
     allowed.saturating_sub(BASE_BYTES) / 8 * 7
 }
 
 /// Least memory of an engine with which it is any use, in bytes.
-pub(crate) const ENGINE_BYTES_MIN: usize = 8 * 1024 * 1024;
+const ENGINE_BYTES_MIN: usize = 8 * 1024 * 1024;
+
+/// Bytes for each of so many engines in a process that is allowed `--memory`, which was given as this text.
+pub(crate) fn share(given: &str, allowed: usize, engines: usize) -> Result<usize, String> {
+    let least = BASE_BYTES + engines * ENGINE_BYTES_MIN / 7 * 8;
+    if allowed < least {
+        let megabytes = least.div_ceil(1024 * 1024);
+        let nodes = if engines == 1 { "node" } else { "nodes" };
+        return Err(format!(
+            "--memory {given} is too little for {engines} {nodes}: at least {megabytes}mb will do"
+        ));
+    }
+    Ok(engines_bytes(allowed) / engines)
+}
 
 /// Below this part of what is allowed, the engines' limits rise again.
 const COMFORTABLE: f64 = 0.97;

@@ -30,14 +30,18 @@ pub struct Node {
 }
 
 impl Dev {
-    /// Three shards, 256 MB.
+    /// Three shards of one node, 256 MB.
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// A cluster started with further flags.
+    /// A cluster started with further flags; without replicas, unless the flags ask for some.
     pub fn with(flags: &[&str]) -> Self {
-        Self::from_command(command().args(["--port", "0"]).args(flags))
+        let mut command = command();
+        if !flags.contains(&"--replicas") {
+            command.args(["--replicas", "0"]);
+        }
+        Self::from_command(command.args(["--port", "0"]).args(flags))
     }
 
     /// A cluster started by a command of the caller's, which must ask for `--port 0`.

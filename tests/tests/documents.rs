@@ -121,7 +121,11 @@ fn flags(program_name: &str, arguments: &[&str]) -> Vec<(String, Option<String>)
 fn every_setting_is_documented_with_its_default() {
     let text = tree::text("docs/SETTINGS.md");
     let mut missing = Vec::new();
-    let programs: [(&str, &[&str]); 2] = [("larder-node", &["dev"]), ("larder-proxy", &[])];
+    let programs: [(&str, &[&str]); 3] = [
+        ("larder-node", &["dev"]),
+        ("larder-node", &["serve"]),
+        ("larder-proxy", &[]),
+    ];
     for (name, arguments) in programs {
         for (flag, default) in flags(name, arguments) {
             let variable = format!("`LARDER_{}`", flag.to_uppercase().replace('-', "_"));

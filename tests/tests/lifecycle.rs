@@ -45,7 +45,12 @@ fn a_wrong_flag_or_value_is_refused_in_one_line_that_names_it() {
         (&["--memory", "0"], "memory"),
         (&["--memory", "-1"], "-1"),
         (&["--memory", "8mb", "--shards", "64"], "memory"),
-        (&["--replicas", "1"], "replicas"),
+        (&["--replicas", "9"], "replicas"),
+        (&["--heartbeat-ms", "200"], "--lease-ms"),
+        (&["--grace-ms", "250"], "--grace-ms"),
+        (&["--ack", "nobody"], "nobody"),
+        (&["--log-memory", "1kb"], "--log-memory"),
+        (&["--admin-port", "http"], "http"),
         (&["--port", "70000"], "70000"),
         (&["--port", "-1"], "-1"),
         (&["--port", "http"], "http"),
@@ -172,7 +177,7 @@ fn the_screen_says_what_is_where_and_a_line_to_try() {
     let screen = larder.process.stdout();
     assert!(screen[0].starts_with("larder "), "{screen:#?}");
     assert!(
-        screen[0].ends_with("dev: 3 shards, 200mb of memory, 1 thread"),
+        screen[0].ends_with("dev: 3 shards, 3 nodes, 200mb of memory, 1 thread"),
         "{screen:#?}"
     );
     assert_eq!(larder.nodes.len(), 3, "{screen:#?}");
@@ -199,7 +204,11 @@ fn the_screen_says_what_is_where_and_a_line_to_try() {
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("larder.toml");
-    std::fs::write(&file, "shards = 4\nmemory = \"300mb\"\nmaxclients = 77\n").unwrap();
+    std::fs::write(
+        &file,
+        "shards = 4\nreplicas = 0\nmemory = \"300mb\"\nmaxclients = 77\n",
+    )
+    .unwrap();
     let start = |flags: &[&str], variables: &[(&str, &str)]| {
         let mut command = dev::command();
         command

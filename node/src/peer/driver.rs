@@ -361,6 +361,9 @@ impl Driver {
     fn note(&self, notice: Notice) {
         let shard = self.shard_name().unwrap_or_default();
         match notice {
+            Notice::Leads { term: 1 } => {
+                tracing::info!(%shard, node = %self.me, "leads the new shard");
+            }
             Notice::Leads { term } => {
                 tracing::warn!(%shard, node = %self.me, term, "leads the shard");
             }

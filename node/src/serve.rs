@@ -1,0 +1,318 @@
+//! `larder-node serve`: one node, which joins its cluster through etcd.
+//!
+//! ```text
+//! sockets -> etcd: follow the records -> node, gRPC, RESP -> register -> member of a shard, candidate for controller
+//! SIGTERM -> hand over -> deregister -> let clients finish -> exit
+//! ```
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use larder_proxy::{Front, Listener, process, settings::parse_bytes};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, sleep},
+};
+
+use crate::{
+    Governor, Identity,
+    admin::{Admin, AdminListener, Subject},
+    assembly::{self, Assembly, Serving, Sockets, Threads},
+    cluster::{
+        Controller, FollowError, Followed, GrpcProbe, Held, Keys, NodeRecord, RegisterError,
+        Registration, follow,
+    },
+    coordinator::{Coordinator, CoordinatorError, Etcd, EtcdSettings},
+    memory,
+    peer::Membership,
+    settings::{AdminPort, GRPC_OFFSET, PEER_OFFSET, ServeSettings, advertised},
+};
+
+/// Between two attempts to reach etcd at the start.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Runs the node until SIGINT or SIGTERM.
+pub async fn run(settings: ServeSettings) -> Result<(), String> {
+    let mut stop = process::StopSignal::listen()
+        .map_err(|error| format!("cannot listen for signals: {error}"))?;
+    settings.check()?;
+    let allowed = parse_bytes(&settings.memory).map_err(|error| format!("--memory: {error}"))?;
+    let share = memory::share(&settings.memory, allowed, 1)?;
+    let memory = settings.member.divide(share)?;
+    let coordinator: Arc<dyn Coordinator> =
+        Arc::new(Etcd::new(&etcd(&settings)).map_err(|error| format!("--etcd: {error}"))?);
+    let (sockets, admin) = bind(&settings)?;
+    let screen = screen(&settings, &sockets, admin.as_ref());
+
+    let threads = Threads::start(settings.resp.threads)?;
+    let keys = Keys::of(&settings.cluster);
+    let followed = tokio::select! {
+        followed = connect(&settings, &threads, &coordinator, &keys) => followed?,
+        () = stop.received() => return Ok(()),
+    };
+    let assembly = Assembly {
+        governor: Governor::new(allowed),
+        cluster: assembly::client(&threads, &settings.resp, followed.topology.clone()).await?,
+        threads,
+        coordinator,
+        keys,
+        followed,
+        resp: settings.resp.clone(),
+        member: settings.member.member(memory)?,
+        staleness: settings.member.staleness(),
+        stop: watch::Sender::new(false),
+    };
+    let me = Identity::fresh(settings.name.clone());
+    let record = record(&settings, &sockets, &me);
+    assembly.govern();
+    let serving = assembly.serve(me, memory.engine_bytes, sockets);
+    let (registration, held) = registration(&settings, &assembly, record);
+    tokio::select! {
+        registered = register(&settings, &assembly, &registration) => registered?,
+        () = stop.received() => return Ok(()),
+    }
+    let (mut lost, membership, front) = assembly
+        .take_part(&settings, serving, &registration, held, admin)
+        .await?;
+    process::announce(&screen)?;
+
+    let outcome = tokio::select! {
+        () = stop.received() => Ok(()),
+        lost = &mut lost => Err(lost.map_or_else(|_| "the node's registration ended".to_owned(), |error| error.to_string())),
+    };
+    let patience = Duration::from_secs(settings.resp.drain_seconds);
+    tokio::select! {
+        () = leave(&assembly, membership, registration, front, patience) => {}
+        // Whoever asks twice is in a hurry.
+        () = stop.received() => {}
+    }
+    assembly.stop.send_replace(true);
+    outcome
+}
+
+fn etcd(settings: &ServeSettings) -> EtcdSettings {
+    let etcd = &settings.etcd;
+    EtcdSettings {
+        endpoints: etcd.endpoints.clone(),
+        user: etcd.etcd_user.clone(),
+        password: etcd.etcd_password.clone(),
+        ca: etcd.etcd_ca.clone(),
+        cert: etcd.etcd_cert.clone(),
+        key: etcd.etcd_key.clone(),
+        timeout: Duration::from_millis(etcd.etcd_timeout_ms),
+    }
+}
+
+fn bind(settings: &ServeSettings) -> Result<(Sockets, Option<AdminListener>), String> {
+    let grpc = settings.port_above("--grpc-port", settings.grpc_port, GRPC_OFFSET)?;
+    let peer = settings.port_above("--peer-port", settings.peer_port, PEER_OFFSET)?;
+    let address = SocketAddr::new(settings.resp.bind, settings.port);
+    let (password, unprotected) = (&settings.resp.requirepass, settings.resp.unprotected);
+    Listener::check_protected(address, password, unprotected).map_err(|error| error.to_string())?;
+    let sockets = Sockets::bind(settings.resp.bind, settings.port, grpc, peer)?;
+    let admin = match settings.admin_port {
+        AdminPort::Off => None,
+        AdminPort::Port(port) => Some(AdminListener::bind(settings.resp.bind, port)?),
+    };
+    Ok((sockets, admin))
+}
+
+/// Reads the records, and begins to follow them. Tries for a while if etcd is out of reach.
+async fn connect(
+    settings: &ServeSettings,
+    threads: &Threads,
+    coordinator: &Arc<dyn Coordinator>,
+    keys: &Keys,
+) -> Result<Followed, String> {
+    let shown = settings.etcd.endpoints.join(",");
+    let (coordinator, keys) = (Arc::clone(coordinator), keys.clone());
+    let patience = Patience::of(settings);
+    let following = threads.on_peer(async move {
+        loop {
+            let error = match follow(Arc::clone(&coordinator), keys.clone()).await {
+                Ok((followed, following)) => {
+                    tokio::spawn(following);
+                    return Ok(followed);
+                }
+                Err(FollowError::Coordinator(error)) => error,
+                Err(FollowError::Unfit(error)) => {
+                    return Err(format!(
+                        "the records of cluster '{}' in etcd contradict each other: {error}",
+                        keys.cluster()
+                    ));
+                }
+            };
+            patience.bear(&shown, error).await?;
+        }
+    });
+    let followed = following.await??;
+    let unreadable = followed.directory.borrow().unreadable().map(|(key, why)| {
+        format!("the record '{key}' in etcd cannot be read: {why}. Is this the etcd of a later version of Larder?")
+    });
+    unreadable.map_or(Ok(followed), Err)
+}
+
+/// How long an etcd that is out of reach is borne.
+#[derive(Clone)]
+struct Patience {
+    seconds: u64,
+    deadline: Instant,
+}
+
+impl Patience {
+    fn of(settings: &ServeSettings) -> Patience {
+        let seconds = settings.etcd.etcd_connect_seconds;
+        Patience {
+            seconds,
+            deadline: Instant::now() + Duration::from_secs(seconds),
+        }
+    }
+
+    /// Waits until the next attempt, or says why there is none.
+    async fn bear(&self, endpoints: &str, error: CoordinatorError) -> Result<(), String> {
+        match error {
+            CoordinatorError::Unavailable(reason) if Instant::now() + RETRY < self.deadline => {
+                tracing::warn!(endpoints, reason, "cannot reach etcd, trying again");
+                sleep(RETRY).await;
+                Ok(())
+            }
+            CoordinatorError::Unavailable(reason) => Err(format!(
+                "cannot reach etcd at {endpoints} within {} s (--etcd-connect-seconds): {reason}",
+                self.seconds
+            )),
+            CoordinatorError::Refused(reason) => {
+                Err(format!("etcd at {endpoints} refuses: {reason}"))
+            }
+            error => Err(format!("etcd at {endpoints}: {error}")),
+        }
+    }
+}
+
+fn record(settings: &ServeSettings, sockets: &Sockets, me: &Identity) -> NodeRecord {
+    let host = advertised(settings.advertise.as_deref(), settings.resp.bind);
+    NodeRecord {
+        zone: settings.zone.clone(),
+        weight: settings.weight,
+        shard: settings.shard.clone(),
+        ..sockets.record(&host, &me.incarnation)
+    }
+}
+
+fn registration(
+    settings: &ServeSettings,
+    assembly: &Assembly,
+    record: NodeRecord,
+) -> (Arc<Registration>, watch::Receiver<Held>) {
+    let probe = GrpcProbe {
+        password: settings.resp.requirepass.clone(),
+    };
+    let (registration, held) = Registration::new(
+        Arc::clone(&assembly.coordinator),
+        assembly.keys.clone(),
+        &settings.name,
+        record,
+        Duration::from_secs(settings.etcd.etcd_lease_seconds),
+        Arc::new(probe),
+    );
+    (Arc::new(registration), held)
+}
+
+async fn register(
+    settings: &ServeSettings,
+    assembly: &Assembly,
+    registration: &Arc<Registration>,
+) -> Result<(), String> {
+    let shown = settings.etcd.endpoints.join(",");
+    let patience = Patience::of(settings);
+    let registration = Arc::clone(registration);
+    let registering = assembly.threads.on_peer(async move {
+        loop {
+            match registration.register().await {
+                Ok(()) => return Ok(()),
+                Err(RegisterError::Coordinator(error)) => patience.bear(&shown, error).await?,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    });
+    registering.await?
+}
+
+impl Assembly {
+    /// Begins to keep the registration, to be a member, to be ready to be the controller, and to tell how all is.
+    async fn take_part(
+        &self,
+        settings: &ServeSettings,
+        serving: Serving,
+        registration: &Arc<Registration>,
+        held: watch::Receiver<Held>,
+        admin: Option<AdminListener>,
+    ) -> Result<(oneshot::Receiver<RegisterError>, Membership, Arc<Front>), String> {
+        let (losing, lost) = oneshot::channel();
+        let peer = self.threads.peer.first();
+        let kept = Arc::clone(registration);
+        peer.spawn(async move { drop(losing.send(kept.keep().await)) });
+        let controller = Controller {
+            coordinator: Arc::clone(&self.coordinator),
+            keys: self.keys.clone(),
+            me: serving.node.identity().clone(),
+            placement: settings.placement(),
+        };
+        let (directory, lease) = (self.followed.directory.clone(), held.clone());
+        peer.spawn(async move { controller.run(directory, lease).await });
+        let (node, front) = (Arc::clone(&serving.node), Arc::clone(&serving.front));
+        let membership = self.join(serving, held.clone()).await?;
+        if let Some(listener) = admin {
+            let subject = Subject {
+                node,
+                front: Arc::clone(&front),
+                membership: membership.clone(),
+                held: Some(held),
+            };
+            let admin = Admin::new(self.followed.clone(), vec![subject]);
+            self.threads.workers.first().spawn(admin.serve(listener));
+        }
+        Ok((lost, membership, front))
+    }
+}
+
+/// Hands over, tells the others, and lets clients finish.
+async fn leave(
+    assembly: &Assembly,
+    membership: Membership,
+    registration: Arc<Registration>,
+    front: Arc<Front>,
+    patience: Duration,
+) {
+    let leaving = assembly.threads.on_peer(async move {
+        if !membership.drain(patience).await {
+            tracing::warn!("nobody took over in time");
+        }
+        if let Err(error) = registration.deregister().await {
+            tracing::warn!(%error, "cannot deregister: the node's lease ends by itself");
+        }
+    });
+    if let Err(error) = leaving.await {
+        tracing::error!(error, "cannot leave in order");
+    }
+    Front::drain_all(&[front], patience).await;
+}
+
+fn screen(
+    settings: &ServeSettings,
+    sockets: &Sockets,
+    admin: Option<&AdminListener>,
+) -> Vec<String> {
+    let mut lines = vec![
+        format!(
+            "larder {} serve: node {} of cluster {}",
+            env!("CARGO_PKG_VERSION"),
+            settings.name,
+            settings.cluster
+        ),
+        format!("  resp {}", sockets.resp.address()),
+        format!("  grpc {}", sockets.grpc.address()),
+        format!("  peer {}", sockets.peer.address()),
+    ];
+    lines.extend(admin.map(|admin| format!("  admin {}", admin.address())));
+    lines.push("ready".to_owned());
+    lines
+}
