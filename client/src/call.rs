@@ -15,7 +15,7 @@ use crate::{
     cluster::Flight,
     error::{Error, ErrorKind},
     failure::Failure,
-    limits::{MOVED_PAUSE_MIN, RETRY_FIRST, RETRY_MAX},
+    limits::{MOVED_PAUSE_MIN, REPLICA_PATIENCE, RETRY_FIRST, RETRY_MAX},
     options::ReplicaReads,
     pipe::{Pipe, PipeError},
     request::Request,
@@ -123,9 +123,11 @@ impl<'a> Call<'a> {
             false => Some(cluster.pipe_for(slot)),
         };
         let flight = Flight::new(Arc::clone(pipe), ticket);
-        let replies = flight
-            .land(cluster, self.deadline, || repeatable, route)
-            .await;
+        let deadline = match replica {
+            true => self.deadline.min(Instant::now() + REPLICA_PATIENCE),
+            false => self.deadline,
+        };
+        let replies = flight.land(cluster, deadline, || repeatable, route).await;
         let reply = replies.map_err(Failure::Pipe)?.one();
         let reply = reply.map_err(|error| Failure::Malformed(error.to_string()))?;
         match Failure::of(&reply) {

@@ -44,6 +44,9 @@ pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(2);
 /// The bound of that pause doubles up to this.
 pub(crate) const RETRY_MAX: Duration = Duration::from_millis(100);
 
+/// A replica that has not answered a read after this long is not waited for: the primary is asked.
+pub(crate) const REPLICA_PATIENCE: Duration = Duration::from_millis(100);
+
 /// A command that was sent to the wrong node waits at least this long for a new topology.
 pub(crate) const MOVED_PAUSE_MIN: Duration = Duration::from_millis(20);
 

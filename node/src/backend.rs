@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use larder_proto::{
     command::Command,
     resp::{Args, Output},
+    schema::ReplicatedRequest,
 };
 use larder_proxy::{
     Access, Backend, Closed, ConfigError, Info, Revoked, SlowLog, settings::parse_bytes,
@@ -51,6 +52,13 @@ impl Backend for NodeBackend {
         reign: u64,
     ) -> Pin<Box<dyn Future<Output = Result<(), Revoked>> + Send + '_>> {
         Box::pin(self.0.release(Position(position), reign))
+    }
+
+    fn replicated(
+        &self,
+        request: ReplicatedRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<u32, Closed>> + Send + '_>> {
+        Box::pin(self.0.replicated(request))
     }
 
     fn replica_reads(&self) -> bool {

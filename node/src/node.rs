@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{
             AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use larder_proto::{
     command::{Command, Flags},
     resp::{Args, Output},
+    schema::ReplicatedRequest,
     topology::Topology,
 };
 use larder_proxy::{Access, Closed, Revoked, SlowLog, View, now_ms};
@@ -29,6 +30,7 @@ use crate::{
     fence::{Fence, Held},
     log::{Log, Position},
     memory::Governor,
+    peer::{Membership, WeakMembership},
 };
 
 /// How often expired keys are looked for. An expired key's memory is back within a second.
@@ -104,6 +106,8 @@ pub struct Node {
     /// Holds the process, of which this node may be a part, to its memory.
     governor: Arc<Governor>,
     slowlog: Arc<SlowLog>,
+    /// Its part in a shard, if it is not alone for good.
+    membership: OnceLock<WeakMembership>,
 }
 
 impl Node {
@@ -139,6 +143,7 @@ impl Node {
             memory_max,
             governor,
             slowlog: Arc::default(),
+            membership: OnceLock::new(),
         });
         node.governor.add(&node);
         node
@@ -167,6 +172,38 @@ impl Node {
     /// The reign under which commands may be executed now; 0: none.
     pub(crate) fn reign(&self) -> u64 {
         self.fence.reign(Instant::now())
+    }
+
+    /// Says what part it has in a shard. The first word counts.
+    pub(crate) fn joined(&self, membership: &Membership) {
+        let _ = self.membership.set(membership.downgrade());
+    }
+
+    /// Its part in a shard; `None` if it is alone for good.
+    pub fn membership(&self) -> Option<Membership> {
+        self.membership.get()?.upgrade()
+    }
+
+    /// Waits until replicas hold what has been executed here up to now. See [`larder_proxy::Backend::replicated`].
+    pub(crate) async fn replicated(&self, request: ReplicatedRequest) -> Result<u32, Closed> {
+        let patience = request.timeout_ms.map(Duration::from_millis);
+        match self.membership() {
+            Some(membership) => {
+                let enough = request.replicas as usize;
+                let held = membership.replicated(enough, patience, request.term).await;
+                let held = held.ok_or(Closed)?;
+                Ok(u32::try_from(held).unwrap_or(u32::MAX))
+            }
+            None if request.replicas == 0 => Ok(0),
+            // Replicas that may come later are waited for, as Redis does.
+            None => {
+                match patience {
+                    Some(patience) => tokio::time::sleep(patience).await,
+                    None => std::future::pending().await,
+                }
+                Ok(0)
+            }
+        }
     }
 
     /// Says until when the keys of this node, a replica, are fresh enough to be read: until the bound after it last

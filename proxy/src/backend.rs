@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use larder_proto::{
     command::Command,
     resp::{Args, Output},
+    schema::ReplicatedRequest,
 };
 
 use crate::{ConfigError, Info, SlowLog};
@@ -69,6 +70,13 @@ pub trait Backend: Send + Sync + 'static {
         reign: u64,
     ) -> Pin<Box<dyn Future<Output = Result<(), Revoked>> + Send + '_>>;
 
+    /// Waits until replicas hold what this node, a primary, has executed up to now, or the time is up; how many hold it.
+    /// [`Closed`]: the node is no primary, or no longer.
+    fn replicated(
+        &self,
+        request: ReplicatedRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<u32, Closed>> + Send + '_>>;
+
     /// Whether this node is a replica whose keys are fresh enough for [`Access::Replica`].
     fn replica_reads(&self) -> bool;
 
@@ -124,6 +132,13 @@ impl Backend for NoBackend {
         _: u64,
     ) -> Pin<Box<dyn Future<Output = Result<(), Revoked>> + Send + '_>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn replicated(
+        &self,
+        _: ReplicatedRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<u32, Closed>> + Send + '_>> {
+        Box::pin(std::future::ready(Err(Closed)))
     }
 
     fn replica_reads(&self) -> bool {

@@ -5,12 +5,12 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use larder_proto::resp::Output;
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
+    io::{AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     task::yield_now,
 };
@@ -43,7 +43,7 @@ async fn exchange(
     loop {
         let before = input.len();
         let flow = session.run(input);
-        settle(session).await?;
+        settle(socket, session).await?;
         note_buffers(session.client(), input, &session.out);
         if session.is_overfull() {
             return Ok(());
@@ -73,21 +73,33 @@ async fn exchange(
 /// A session that ran this many bytes of commands at once lets the others on its thread have their turn.
 const BUSY_BYTES: usize = 16 * 1024;
 
-/// Waits for the replies that are not there yet; an error if the session is ended meanwhile, or must not be told.
-async fn settle(session: &mut Session) -> io::Result<()> {
+/// Waits for the replies that are not there yet; an error if the session is ended meanwhile, or must not be told. Of a
+/// client that waits for ever it is looked at whether it is still there.
+async fn settle(socket: &TcpStream, session: &mut Session) -> io::Result<()> {
     let client = session.client_handle();
+    let waiting = session.waits_for_ever();
     let mut settling = pin!(session.settle());
     poll_fn(|context| {
         if let Poll::Ready(settled) = settling.as_mut().poll(context) {
             return Poll::Ready(settled.map_err(|_| io::ErrorKind::ConnectionAborted.into()));
         }
         client.waker.register(context.waker());
-        if client.is_killed() {
+        if client.is_killed() || waiting && has_left(socket, context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Poll::Pending
     })
     .await
+}
+
+/// Whether the client has closed the connection, and sent nothing before that is not read yet.
+fn has_left(socket: &TcpStream, context: &mut Context<'_>) -> bool {
+    let mut byte = [0];
+    let mut buffer = ReadBuf::new(&mut byte);
+    matches!(
+        socket.poll_peek(context, &mut buffer),
+        Poll::Ready(Ok(0) | Err(_))
+    )
 }
 
 /// Waits for input. 0: there will be none, for the client has left or is to be let go.

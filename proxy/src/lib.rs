@@ -32,6 +32,7 @@ mod session;
 pub mod settings;
 mod slowlog;
 mod stats;
+mod wait;
 mod window;
 mod workers;
 

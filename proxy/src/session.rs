@@ -10,6 +10,7 @@ use larder_proto::{
     command::{Command, Flags, Id, Route},
     limits::BATCH_BYTES,
     resp::{Args, Limits, Output, Protocol, integer},
+    topology::Topology,
 };
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     redo::slot_number,
     registry::{Client, Registered},
     stats::Stats,
+    wait::Wait,
     window::Window,
 };
 
@@ -72,6 +74,10 @@ pub(crate) struct Session {
     /// Has said `READONLY`: what it reads may be as old as replicas may be.
     pub(crate) reads_replicas: bool,
     pub(crate) replying: Replying,
+    /// The last command, if it is a `WAIT`: its reply comes after all others have been released.
+    pub(crate) wait: Option<Wait>,
+    /// The topology when the session began, or when it last waited.
+    pub(crate) since: Arc<Topology>,
     /// What this run has executed here, and must be released before `out` may leave.
     in_place: InPlace,
     now_ms: u64,
@@ -86,6 +92,7 @@ impl Session {
         let authenticated = front.password.is_none();
         Session {
             authenticated,
+            since: Arc::clone(&front.view.load().topology),
             view: front.view.load_full(),
             front,
             registered,
@@ -95,6 +102,7 @@ impl Session {
             cluster_aware: false,
             reads_replicas: false,
             replying: Replying::On,
+            wait: None,
             in_place: InPlace::default(),
             now_ms: now_ms(),
             window: Window::default(),
@@ -161,6 +169,7 @@ impl Session {
             }
             if self.out.len() + self.batch.len() >= BATCH_BYTES
                 || self.window.is_full(self.batch.commands())
+                || self.wait.is_some()
             {
                 return Flow::Settle;
             }
@@ -208,12 +217,21 @@ impl Session {
             self.window.learn(commands, self.out.len());
         }
         self.in_place.release(&*self.front.backend).await?;
+        if let Some(wait) = self.wait.take() {
+            self.since = wait.finish(&self.front, &mut self.out).await;
+        }
         let stats = &self.front.stats;
         Stats::add(&stats.commands_processed, mem::take(&mut self.commands));
         if self.errors > 0 {
             Stats::add(&stats.error_replies, mem::take(&mut self.errors));
         }
         Ok(())
+    }
+
+    /// Whether the session waits for replicas as long as it takes.
+    pub(crate) fn waits_for_ever(&self) -> bool {
+        let wait = self.wait.as_ref();
+        wait.is_some_and(|wait| wait.timeout_ms.is_none())
     }
 
     /// Whether the replies to be sent at once are more than a session may hold.

@@ -312,6 +312,51 @@ fn quit_is_answered_and_then_the_connection_closes() {
 }
 
 #[test]
+fn wait_counts_replicas_and_comes_after_what_was_sent_before_it() {
+    let larder = Dev::start();
+    for entry in larder.entries() {
+        let mut connection = Connection::tcp(entry);
+        for (command, answer) in [
+            ("WAIT 0 0", Reply::Integer(0)),
+            ("WAIT -1 0", Reply::Integer(0)),
+            ("WAIT 1 20", Reply::Integer(0)),
+            (
+                "WAIT x 1",
+                Reply::Error("ERR value is not an integer or out of range".into()),
+            ),
+            (
+                "WAIT 1 x",
+                Reply::Error("ERR timeout is not an integer or out of range".into()),
+            ),
+            ("WAIT 1 -1", Reply::Error("ERR timeout is negative".into())),
+        ] {
+            assert_eq!(connection.ask(command), answer, "{command}");
+        }
+        // Of a pipeline, what comes before is answered before, and what comes after is executed after.
+        connection.send(b"SET a 1\r\nINCR b\r\nWAIT 1 10\r\nDEL a b\r\n");
+        let replies: Vec<Reply> = (0..4).map(|_| connection.read()).collect();
+        let expected = [
+            ok(),
+            Reply::Integer(1),
+            Reply::Integer(0),
+            Reply::Integer(2),
+        ];
+        assert_eq!(replies, expected);
+    }
+    // Who waits for ever and leaves is forgotten.
+    let mut admin = larder.connect();
+    let mut forever = larder.connect();
+    forever.send(b"WAIT 1 0\r\n");
+    wait::until("the client waits", || {
+        admin.ask("CLIENT LIST").text().contains("cmd=wait")
+    });
+    drop(forever);
+    wait::until("the client is forgotten", || {
+        !admin.ask("CLIENT LIST").text().contains("cmd=wait")
+    });
+}
+
+#[test]
 fn one_byte_at_a_time_is_slow_but_served() {
     let larder = Dev::start();
     let connection = larder.connect();

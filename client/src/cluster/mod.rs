@@ -8,7 +8,7 @@ mod watcher;
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use larder_proto::{Slot, topology::Topology};
+use larder_proto::{Slot, schema::ReplicatedRequest, topology::Topology};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
@@ -207,6 +207,29 @@ impl Cluster {
         let node = *replicas.get(choice)?;
         let reachable = !topology.nodes[node].grpc.is_empty();
         reachable.then(|| links.pipe(node, slot.index(), &self.shared.options))
+    }
+
+    /// Waits until this many in-sync replicas of a shard, given as its index in this topology, hold everything that its
+    /// primary has executed up to now, or until the time of the request is up. Returns how many hold it.
+    pub async fn replicated(
+        &self,
+        topology: &Arc<Topology>,
+        shard: usize,
+        request: ReplicatedRequest,
+    ) -> Result<u32, String> {
+        let data = {
+            let links = self.shared.links.load();
+            let name = &topology.shards[shard].name;
+            let shards = &links.topology().shards;
+            let now = shards.iter().find(|shard| shard.name == *name);
+            let now = now.ok_or("the shard has left the cluster")?;
+            links.data(now.primary, &self.shared.options)?
+        };
+        let response = { data }.replicated(request).await;
+        match response {
+            Ok(response) => Ok(response.into_inner().replicas),
+            Err(status) => Err(dial::describe(&status)),
+        }
     }
 
     /// For unary calls to the node that serves a slot.

@@ -178,6 +178,13 @@ impl Data for Service {
     ) -> Result<Response<schema::ExpireResponse>, Status> {
         Err(Status::unimplemented("not in tests"))
     }
+
+    async fn replicated(
+        &self,
+        _: Request<schema::ReplicatedRequest>,
+    ) -> Result<Response<schema::ReplicatedResponse>, Status> {
+        Err(Status::unimplemented("not in tests"))
+    }
 }
 
 #[tonic::async_trait]

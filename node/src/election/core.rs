@@ -285,6 +285,15 @@ impl Core {
 }
 
 impl Status {
+    /// How many in-sync followers hold the log up to a position.
+    pub fn holders(&self, position: u64) -> usize {
+        let in_sync = self.record.as_ref().map(|seen| &seen.record.in_sync);
+        let counts = |id: &MemberId| in_sync.is_some_and(|members| members.contains(id));
+        let followers = self.followers.iter();
+        let holders = followers.filter(|(id, _, held)| counts(id) && *held >= position);
+        holders.count()
+    }
+
     /// How far a follower is.
     pub fn progress(&self, member: &MemberId) -> Option<Progress> {
         let found = self.followers.iter().find(|(id, ..)| id == member);

@@ -6,8 +6,8 @@ use larder_proto::{
     Slot,
     schema::{
         Batch, DeleteRequest, DeleteResponse, DescribeRequest, DescribeResponse, ExpireRequest,
-        ExpireResponse, GetRequest, GetResponse, IncrementRequest, IncrementResponse, SetRequest,
-        SetResponse, data_server::Data,
+        ExpireResponse, GetRequest, GetResponse, IncrementRequest, IncrementResponse,
+        ReplicatedRequest, ReplicatedResponse, SetRequest, SetResponse, data_server::Data,
     },
 };
 use larder_proxy::now_ms;
@@ -126,6 +126,15 @@ impl Data for DataService {
         let permit = self.check(&request.key)?;
         let answer = typed::expire(self.0.engine(), request, permit.now);
         self.gated(&permit, answer).await
+    }
+
+    async fn replicated(
+        &self,
+        request: Request<ReplicatedRequest>,
+    ) -> Result<Response<ReplicatedResponse>, Status> {
+        let replicas = self.0.replicated(request.into_inner()).await;
+        let replicas = replicas.map_err(|_| closed())?;
+        Ok(Response::new(ReplicatedResponse { replicas }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -31,7 +31,7 @@ use crate::{
     election::{Body, Event, MemberId, Notice, Stream, Time},
     engine::Millis,
     node::{Identity, Node, Parts},
-    replication::{Frame, Member, MemberSettings, Now, Output, Pull},
+    replication::{Ack, Frame, Member, MemberSettings, Now, Output, Pull},
 };
 use larder_proto::schema::PeerFrame;
 
@@ -71,6 +71,29 @@ impl fmt::Debug for Membership {
     }
 }
 
+impl Membership {
+    /// For whoever the membership itself holds.
+    pub(crate) fn downgrade(&self) -> WeakMembership {
+        WeakMembership(Arc::downgrade(&self.0))
+    }
+}
+
+/// A membership that does not keep itself.
+#[derive(Clone)]
+pub(crate) struct WeakMembership(Weak<Driver>);
+
+impl WeakMembership {
+    pub(crate) fn upgrade(&self) -> Option<Membership> {
+        self.0.upgrade().map(Membership)
+    }
+}
+
+impl fmt::Debug for WeakMembership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WeakMembership").finish()
+    }
+}
+
 /// Everything that the tasks of a member share.
 pub(super) struct Driver {
     pub(super) me: MemberId,
@@ -87,6 +110,8 @@ pub(super) struct Driver {
     state: Mutex<State>,
     /// The time at which the member wants to be woken has come nearer.
     rearm: Notify,
+    /// Something has happened that somebody may wait for.
+    happened: Notify,
     /// The shard, once the node is assigned to one.
     shard: watch::Sender<Option<Arc<str>>>,
     /// The term that this member leads in; 0: none.
@@ -142,6 +167,7 @@ pub fn start(config: PeerConfig) -> Membership {
             armed: Time::NEVER,
         }),
         rearm: Notify::new(),
+        happened: Notify::new(),
         shard: watch::Sender::new(None),
         reign: watch::Sender::new(0),
         drained: watch::Sender::new(false),
@@ -151,7 +177,9 @@ pub fn start(config: PeerConfig) -> Membership {
     tokio::spawn(observe::registration(Arc::clone(&driver), config.held));
     tokio::spawn(Arc::clone(&driver).tick());
     config.listener.serve(Arc::clone(&driver));
-    Membership(driver)
+    let membership = Membership(driver);
+    membership.0.node.joined(&membership);
+    membership
 }
 
 impl Membership {
@@ -182,6 +210,41 @@ impl Membership {
         self.0.event(Event::Drain);
         let drained = drained.wait_for(|drained| *drained);
         timeout(patience, drained).await.is_ok()
+    }
+
+    /// Waits until this many in-sync followers hold what the log holds now, or the time is up; how many hold it. `None`:
+    /// the member does not lead, or no longer.
+    ///
+    /// `term` is that of the writes in question. Where the primary alone acknowledges, one of another term may have lost
+    /// them: then no follower counts.
+    pub async fn replicated(
+        &self,
+        enough: usize,
+        patience: Option<Duration>,
+        term: Option<u64>,
+    ) -> Option<usize> {
+        let position = self.0.parts.log.last().0;
+        let begun = self.status().core;
+        let lost =
+            self.0.settings.ack == Ack::Primary && term.is_some_and(|term| term != begun.term);
+        let hold = || {
+            let core = self.status().core;
+            let leads = core.leads && core.term == begun.term;
+            leads.then(|| if lost { 0 } else { core.holders(position) })
+        };
+        let waiting = async {
+            loop {
+                let happened = self.0.happened.notified();
+                match hold() {
+                    Some(held) if held < enough => happened.await,
+                    other => return other,
+                }
+            }
+        };
+        match patience {
+            None => waiting.await,
+            Some(patience) => timeout(patience, waiting).await.unwrap_or_else(|_| hold()),
+        }
     }
 
     /// What there is to know.
@@ -243,9 +306,10 @@ impl Driver {
         let wake_at = state.member.wake_at();
         if wake_at < state.armed {
             state.armed = wake_at;
-            drop(state);
             self.rearm.notify_one();
         }
+        drop(state);
+        self.happened.notify_waiters();
     }
 
     /// The next frame for a follower.

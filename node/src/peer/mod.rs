@@ -18,6 +18,7 @@ mod records;
 mod service;
 mod status;
 
+pub(crate) use driver::WeakMembership;
 pub use driver::{Membership, PeerConfig, start};
 pub use service::PeerListener;
 pub use status::{Counters, MemberStatus};

@@ -64,6 +64,7 @@ macro_rules! command_table {
             Ttl "ttl" 2 (READONLY | FAST) (1, 1, 1) Slot node ttl::ttl Generic "1.0.0" "O(1)" "Returns the expiration time in seconds of a key.";
             Type "type" 2 (READONLY | FAST) (1, 1, 1) Slot node exists::kind Generic "1.0.0" "O(1)" "Determines the type of value stored at a key.";
             Unlink "unlink" -2 (WRITE | FAST) (1, -1, 1) Split(Sum) node delete::del Generic "4.0.0" "O(N) where N is the number of keys" "Deletes one or more keys. Not atomic across shards.";
+            Wait "wait" 3 (NO_SCRIPT) (0, 0, 0) Session front wait::wait Generic "3.0.0" "O(1)" "Blocks until replicas hold all writes made so far.";
 
             // Connections
             Auth "auth" -2 (NO_SCRIPT | LOADING | STALE | FAST | NO_AUTH) (0, 0, 0) Session front auth::auth Connection "1.0.0" "O(1)" "Authenticates the connection.";

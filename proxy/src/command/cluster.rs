@@ -172,13 +172,15 @@ pub(super) fn info(call: &mut Call<'_>) -> Answer {
     Ok(Flow::Continue)
 }
 
-/// There are no replicas to read from that the primary would not be asked for: nothing changes.
+/// From now on a replica reads its own copy for this session. A proxy has none, and goes on asking primaries.
 pub(super) fn readonly(call: &mut Call<'_>) -> Answer {
+    call.session.reads_replicas = true;
     call.session.out.ok();
     Ok(Flow::Continue)
 }
 
 pub(super) fn readwrite(call: &mut Call<'_>) -> Answer {
+    call.session.reads_replicas = false;
     call.session.out.ok();
     Ok(Flow::Continue)
 }

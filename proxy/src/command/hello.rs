@@ -100,6 +100,7 @@ pub(super) fn reset(call: &mut Call<'_>) -> Answer {
     let session = &mut *call.session;
     session.authenticated = session.front.password.is_none();
     session.cluster_aware = false;
+    session.reads_replicas = false;
     session.replying = Replying::On;
     session.set_protocol(Protocol::Resp2);
     session.client().labels.lock().name.clear();

@@ -12,6 +12,7 @@ mod hello;
 mod info;
 mod ping;
 mod slowlog;
+mod wait;
 
 use larder_proto::{
     command::{Command, Id},
