@@ -46,13 +46,17 @@ impl Core {
     /// If all in-sync members have forgotten everything, at once. One that is not registered may be alive. If it is the
     /// only one in sync it serves no longer than it is registered. Together with others it serves on; so at least one
     /// of several must be known to be dead, and for longer than the lease that the others may have from it.
+    ///
+    /// This node has to be registered itself: a record that names a member while its predecessor is still registered
+    /// would say that it is the dead one.
     pub(super) fn unclean_at(&self) -> Time {
         let Some(seen) = &self.seen else {
             return Time::NEVER;
         };
         let record = &seen.record;
         let belongs = record.members.contains(&self.me.node) && record.term == self.term;
-        if !belongs || self.draining || record.in_sync.contains(&self.me) {
+        let registered = self.present.get(&self.me.node) == Some(&self.me.incarnation);
+        if !belongs || !registered || self.draining || record.in_sync.contains(&self.me) {
             return Time::NEVER;
         }
         let absences = || record.in_sync.iter().map(|member| self.absent.get(member));

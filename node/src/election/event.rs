@@ -16,7 +16,8 @@ pub enum Event {
     Record(Versioned),
     /// The nodes that are registered were seen: the incarnation of each.
     Presence(Present),
-    /// [`Action::Read`] is done: the record, and the nodes that are registered. `None`: nobody knows.
+    /// [`Action::Read`] is done: the record, and the nodes that are registered; nothing older than what was seen by
+    /// watching. `None`: nobody knows.
     Read(Option<(Versioned, Present)>),
     /// [`Action::Write`] is done.
     Written {

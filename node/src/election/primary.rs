@@ -290,8 +290,7 @@ impl Core {
         });
         let lease = match leases.min() {
             Some(_) if careless => Time::NEVER,
-            Some(lease) => lease,
-            None => alone_until,
+            lease => lease.map_or(alone_until, |lease| lease.min(alone_until)),
         };
         let everywhere = others().map(|id| primary.acked(id)).min();
         let joining = primary.joining.as_ref();
@@ -349,13 +348,17 @@ impl Core {
         (next != *record || renews).then_some(next)
     }
 
-    /// Until when this member serves if nobody else is in sync: as long as nobody can take the shard from it. That is
-    /// so while it is registered, if the record has been changed since it was not.
+    /// Until when this member serves if nobody else is in sync, or may be by the time it learns of a change: as long as
+    /// nobody can take the shard from it. That is so while it is registered, if the record has been changed since it was
+    /// not.
     fn alone_until(&self) -> Time {
+        let recorded = self.seen.as_ref().map(|seen| &seen.record);
+        let mut records = recorded.into_iter().chain(self.exchange.proposed());
+        let alone = records.any(|record| record.in_sync.len() == 1);
         match (self.timing.unclean_after, self.registered_until) {
-            (None, _) => Time::NEVER,
-            (Some(_), Some(until)) if !self.lapsed => until,
-            (Some(_), _) => Time::default(),
+            (Some(_), Some(until)) if alone && !self.lapsed => until,
+            (Some(_), _) if alone => Time::default(),
+            _ => Time::NEVER,
         }
     }
 

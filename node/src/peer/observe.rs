@@ -17,7 +17,6 @@ use crate::{
 /// Tells the member of its record, and of who is registered, whenever they change.
 pub(super) async fn directory(driver: Arc<Driver>) {
     let mut changes = driver.directory.clone();
-    let mut present = Present::new();
     let mut revision = 0;
     loop {
         let directory = Arc::clone(&changes.borrow_and_update());
@@ -26,11 +25,8 @@ pub(super) async fn directory(driver: Arc<Driver>) {
         {
             driver.assigned(shard);
         }
-        let now_present = registered(&directory);
-        if now_present != present {
-            present = now_present;
-            driver.event(Event::Presence(present.clone()));
-        }
+        // Even if it is what was told last: what was read since may have been something else.
+        driver.event(Event::Presence(registered(&directory)));
         let shard = driver.shard_name();
         if let Some(found) = shard.and_then(|shard| directory.shards.get(&*shard))
             && found.revision > revision
@@ -101,9 +97,15 @@ async fn read_now(driver: &Driver) -> Result<Found, String> {
         listing.revision,
         tokio::time::Instant::now(),
     );
-    let found = directory.shards.get(&*shard);
+    // The member may have been told of later changes, and would not be told again.
+    let watched = Arc::clone(&driver.directory.borrow());
+    let newest = match watched.revision > directory.revision {
+        true => &*watched,
+        false => &directory,
+    };
+    let found = newest.shards.get(&*shard);
     let found = found.map(|found| (found.record.clone(), found.revision));
-    Ok((found, registered(&directory)))
+    Ok((found, registered(newest)))
 }
 
 /// Writes the shard's record, if it has this revision, and what the election is not about as it is.
