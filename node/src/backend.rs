@@ -11,7 +11,7 @@ use larder_proxy::{
     Access, Backend, Closed, ConfigError, Info, Revoked, SlowLog, settings::parse_bytes,
 };
 
-use crate::{engine::EvictionPolicy, log::Position, memory, node::Node};
+use crate::{engine::EvictionPolicy, log::Position, memory, node::Node, standing};
 
 /// Serves a node's slots in place.
 #[derive(Debug)]
@@ -92,11 +92,7 @@ impl Backend for NodeBackend {
             .line("evicted_keys", stats.evicted)
             .line("keyspace_hits", stats.hits)
             .line("keyspace_misses", stats.misses);
-        info.section("Replication")
-            .line("role", "master")
-            .line("connected_slaves", 0)
-            .line("master_replid", &node.identity().incarnation)
-            .line("master_repl_offset", node.log().last().0);
+        standing::tell(node, info);
         info.section("Keyspace");
         if stats.keys > 0 {
             let (keys, expires) = (stats.keys, stats.keys_with_expiry);

@@ -31,6 +31,7 @@ pub mod peer;
 pub mod replication;
 pub mod serve;
 pub mod settings;
+mod standing;
 
 pub use backend::NodeBackend;
 pub use fence::{Fence, Held};

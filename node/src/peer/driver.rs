@@ -438,7 +438,7 @@ impl Driver {
                 Counters::count(&self.counters.data_losses);
                 tracing::error!(
                     %shard, node = %self.me, term, losses,
-                    "ALL COPIES OF THE SHARD'S DATA WERE LOST: it begins empty"
+                    "all copies of the shard's data were lost: it begins empty"
                 );
             }
             Notice::InSync(members) => {
@@ -451,8 +451,11 @@ impl Driver {
 
     fn status(&self) -> MemberStatus {
         let core = self.state.lock().member.status();
-        let left = core.lease_until.since(self.time(Instant::now()));
+        let now = self.time(Instant::now());
+        let left = core.lease_until.since(now);
+        let grace = self.settings.timing.grace;
         MemberStatus {
+            hears_primary: core.heard.is_some_and(|heard| now < heard.plus(grace)),
             shard: self.shard_name().unwrap_or_default().to_string(),
             core,
             last: self.parts.log.last().0,

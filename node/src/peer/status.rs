@@ -34,6 +34,8 @@ pub struct MemberStatus {
     pub shard: String,
     /// The protocol's state.
     pub core: Status,
+    /// Whether the primary was heard less than grace ago, if this member follows.
+    pub hears_primary: bool,
     /// The last position of the log.
     pub last: u64,
     /// Up to where it is acknowledged.
