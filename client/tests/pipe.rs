@@ -78,6 +78,16 @@ async fn a_group_answered_in_several_messages_comes_as_one() {
 }
 
 #[tokio::test]
+async fn what_a_node_did_not_take_before_it_ended_the_stream_was_not_executed() {
+    let cluster = TestCluster::start(1);
+    let pipe = open(&cluster);
+    cluster.nodes[0].state.fail_next("incr", Fault::End);
+    let refused = soon(ask(&pipe, "incr n")).await.unwrap_err();
+    assert!(matches!(refused, PipeError::NotSent(_)), "{refused}");
+    assert_eq!(integer(soon(ask(&pipe, "incr n")).await), 1);
+}
+
+#[tokio::test]
 async fn what_was_sent_on_a_lost_connection_is_lost_and_the_pipe_connects_again() {
     let mut cluster = TestCluster::start(1);
     let pipe = open(&cluster);

@@ -10,7 +10,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use larder_proxy::{Front, Listener, process, settings::parse_bytes};
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -29,6 +29,9 @@ use crate::{
 
 /// Between two attempts to reach etcd at the start.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Longest time that gRPC streams are given to end in order.
+const STREAMS_END_MAX: Duration = Duration::from_secs(1);
 
 /// Runs the node until SIGINT or SIGTERM.
 pub async fn run(settings: ServeSettings) -> Result<(), String> {
@@ -83,9 +86,8 @@ pub async fn run(settings: ServeSettings) -> Result<(), String> {
     tokio::select! {
         () = leave(&assembly, membership, registration, front, patience) => {}
         // Whoever asks twice is in a hurry.
-        () = stop.received() => {}
+        () = stop.received() => tracing::warn!("told twice to stop: going at once"),
     }
-    assembly.stop.send_replace(true);
     outcome
 }
 
@@ -294,6 +296,9 @@ async fn leave(
         tracing::error!(error, "cannot leave in order");
     }
     Front::drain_all(&[front], patience).await;
+    // What others sent before they knew is answered, or they are told that it was not executed.
+    assembly.stop.send_replace(true);
+    drop(timeout(STREAMS_END_MAX, assembly.stop.closed()).await);
 }
 
 fn screen(

@@ -10,6 +10,7 @@ use tokio::{
 use tonic::Streaming;
 
 use super::{
+    error::PipeError,
     incoming::{Delivery, Mismatch},
     outgoing::Outgoing,
     shared::Shared,
@@ -48,14 +49,19 @@ impl Driver {
         while !self.shared.is_finished() {
             let failure = match self.connect().await {
                 Ok(replies) => {
-                    let failure = self.receive_end(replies).await;
-                    let failure = self.reason(failure);
-                    self.shared.disconnect(&mut self.waiting, &failure);
+                    let end = self.receive_end(replies).await;
+                    let failure = self.reason(end.reason);
+                    let left = match end.all_answered {
+                        true => PipeError::NotSent(Arc::clone(&failure)),
+                        false => PipeError::Lost(Arc::clone(&failure)),
+                    };
+                    self.shared.disconnect(&mut self.waiting, &left);
                     failure
                 }
                 Err(failure) => {
                     let failure = self.reason(failure);
-                    self.shared.disconnect(&mut self.waiting, &failure);
+                    let lost = PipeError::Lost(Arc::clone(&failure));
+                    self.shared.disconnect(&mut self.waiting, &lost);
                     self.shared.abandon(&failure);
                     failure
                 }
@@ -92,26 +98,31 @@ impl Driver {
     }
 
     /// Hands out replies until the stream ends; returns why it did.
-    async fn receive_end(&mut self, mut replies: Streaming<Replies>) -> String {
+    async fn receive_end(&mut self, mut replies: Streaming<Replies>) -> End {
         loop {
             let message = tokio::select! {
                 biased;
                 message = replies.message() => message,
                 () = self.shared.finishing.notified() => {
                     if self.shared.is_finished() {
-                        return "the pipe was dropped".into();
+                        return End::lost("the pipe was dropped");
                     }
                     continue;
                 }
             };
             let message = match message {
                 Ok(Some(message)) => message,
-                Ok(None) => return "the node ended the stream".into(),
-                Err(status) => return dial::describe(&status),
+                Ok(None) => {
+                    return End {
+                        reason: "the node is about to stop".into(),
+                        all_answered: true,
+                    };
+                }
+                Err(status) => return End::lost(dial::describe(&status)),
             };
             self.backoff.reset();
             if let Err(mismatch) = self.deliver(Delivery::new(message)).await {
-                return mismatch.to_string();
+                return End::lost(mismatch.to_string());
             }
         }
     }
@@ -132,11 +143,28 @@ impl Driver {
     }
 }
 
+/// How a stream has ended.
+struct End {
+    reason: String,
+    /// Whether the node has executed nothing that it has not answered.
+    all_answered: bool,
+}
+
+impl End {
+    fn lost(reason: impl Into<String>) -> End {
+        End {
+            reason: reason.into(),
+            all_answered: false,
+        }
+    }
+}
+
 impl Drop for Driver {
     /// The runtime has ended, or the pipe has: whoever still waits hears of it.
     fn drop(&mut self) {
         let reason = self.reason("the pipe's runtime has ended".into());
-        self.shared.disconnect(&mut self.waiting, &reason);
+        let lost = PipeError::Lost(Arc::clone(&reason));
+        self.shared.disconnect(&mut self.waiting, &lost);
         self.shared.close(&reason);
     }
 }

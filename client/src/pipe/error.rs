@@ -7,7 +7,8 @@ use thiserror::Error;
 /// Why a group of commands got no replies, and whether it may have been executed all the same.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PipeError {
-    /// The commands never left this process: they were certainly not executed.
+    /// The commands never left this process, or the node ended the stream without taking them: they were certainly not
+    /// executed.
     #[error("not sent: {0}")]
     NotSent(Arc<str>),
     /// The connection was lost after the commands were handed to it: they may have been executed.

@@ -170,8 +170,8 @@ impl Shared {
         self.note_fullness(state);
     }
 
-    /// The connection is gone: what was sent, and whoever is in `waiting`, fails as lost.
-    pub(super) fn disconnect(&self, waiting: &mut VecDeque<Waiter>, reason: &Arc<str>) {
+    /// The connection is gone: what was sent, and whoever is in `waiting`, fails like this.
+    pub(super) fn disconnect(&self, waiting: &mut VecDeque<Waiter>, failure: &PipeError) {
         let mut state = self.state.lock();
         state.generation += 1;
         state.outgoing = None;
@@ -179,7 +179,7 @@ impl Shared {
         state.queue.ended(waiting.len());
         self.note_fullness(state);
         for waiter in waiting.drain(..) {
-            waiter.finish(Some(PipeError::Lost(Arc::clone(reason))));
+            waiter.finish(Some(failure.clone()));
         }
     }
 
@@ -197,7 +197,8 @@ impl Shared {
     pub(super) fn close(&self, reason: &str) {
         let reason: Arc<str> = reason.into();
         self.state.lock().closed = Some(Arc::clone(&reason));
-        self.disconnect(&mut VecDeque::new(), &reason);
+        let lost = PipeError::Lost(Arc::clone(&reason));
+        self.disconnect(&mut VecDeque::new(), &lost);
         self.abandon(&reason);
     }
 

@@ -33,6 +33,8 @@ pub enum Fault {
     Answer(&'static str),
     /// It is not executed, and the stream breaks.
     Lose,
+    /// It is not executed, and the stream ends in order.
+    End,
     /// It is executed, and the stream breaks.
     ExecuteAndLose,
     /// Nothing further happens before this.

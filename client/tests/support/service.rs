@@ -10,7 +10,7 @@ use larder_client::proto::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream, wrappers::WatchStream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{Fault, State, commands};
 
@@ -24,7 +24,9 @@ impl Service {
         while let Ok(Some(batch)) = batches.message().await {
             self.0.batches.lock().push((batch.count, batch.protocol));
             if let Err(status) = self.batch(batch, &replies).await {
-                let _ = replies.send(Err(status)).await;
+                if status.code() != Code::Ok {
+                    let _ = replies.send(Err(status)).await;
+                }
                 return;
             }
         }
@@ -66,6 +68,7 @@ impl Service {
                 return Ok(());
             }
             Some(Fault::Lose) => return Err(Status::unavailable("lost on request")),
+            Some(Fault::End) => return Err(Status::ok("no more of these")),
             Some(Fault::Hold(release)) => release.notified().await,
             Some(Fault::ExecuteAndLose) | None => {}
         }

@@ -11,6 +11,7 @@ use larder_proto::{
     },
 };
 use larder_proxy::now_ms;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
@@ -21,7 +22,11 @@ use crate::{command::CommandError, engine::Millis, node::Node};
 
 /// The keys of one node.
 #[derive(Clone, Debug)]
-pub(super) struct DataService(pub(super) Arc<Node>);
+pub(super) struct DataService {
+    pub(super) node: Arc<Node>,
+    /// True once pipes are to end.
+    pub(super) stop: watch::Receiver<bool>,
+}
 
 /// A typed call that this node may execute.
 struct Permit {
@@ -32,7 +37,7 @@ struct Permit {
 impl DataService {
     /// Refuses a key that another node has, or that nobody serves now.
     fn check(&self, key: &[u8]) -> Result<Permit, Status> {
-        let (view, slot) = (self.0.view(), Slot::of(key));
+        let (view, slot) = (self.node.view(), Slot::of(key));
         if !owns(&view, slot) {
             let owner = view.topology.primary(slot);
             return Err(Status::failed_precondition(format!(
@@ -40,7 +45,7 @@ impl DataService {
                 owner.name, owner.grpc
             )));
         }
-        match self.0.reign() {
+        match self.node.reign() {
             0 => Err(closed()),
             reign => Ok(Permit {
                 now: Millis(now_ms()),
@@ -52,7 +57,7 @@ impl DataService {
     /// Answers once the log has acknowledged what the answer tells.
     async fn gated<T>(&self, permit: &Permit, answer: Answer<T>) -> Result<Response<T>, Status> {
         let (answer, position) = answer.map_err(|_| closed())?;
-        let released = self.0.release(position, permit.reign).await;
+        let released = self.node.release(position, permit.reign).await;
         released.map_err(|_| revoked())?;
         answer.map(Response::new).map_err(status)
     }
@@ -69,22 +74,23 @@ impl Data for DataService {
 
     async fn pipe(&self, request: Request<Streaming<Batch>>) -> Result<Response<Pipe>, Status> {
         Ok(Response::new(Pipe::new(
-            Arc::clone(&self.0),
+            Arc::clone(&self.node),
             request.into_inner(),
+            self.stop.clone(),
         )))
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::get(self.0.engine(), request, permit.now);
+        let answer = typed::get(self.node.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 
     async fn set(&self, request: Request<SetRequest>) -> Result<Response<SetResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::set(self.0.engine(), request, permit.now);
+        let answer = typed::set(self.node.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 
@@ -94,7 +100,7 @@ impl Data for DataService {
     ) -> Result<Response<DeleteResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::delete(self.0.engine(), request, permit.now);
+        let answer = typed::delete(self.node.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 
@@ -104,7 +110,7 @@ impl Data for DataService {
     ) -> Result<Response<DescribeResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::describe(self.0.engine(), request, permit.now);
+        let answer = typed::describe(self.node.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 
@@ -114,7 +120,7 @@ impl Data for DataService {
     ) -> Result<Response<IncrementResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::increment(self.0.engine(), request, permit.now);
+        let answer = typed::increment(self.node.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 
@@ -124,7 +130,7 @@ impl Data for DataService {
     ) -> Result<Response<ExpireResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::expire(self.0.engine(), request, permit.now);
+        let answer = typed::expire(self.node.engine(), request, permit.now);
         self.gated(&permit, answer).await
     }
 
@@ -132,7 +138,7 @@ impl Data for DataService {
         &self,
         request: Request<ReplicatedRequest>,
     ) -> Result<Response<ReplicatedResponse>, Status> {
-        let replicas = self.0.replicated(request.into_inner()).await;
+        let replicas = self.node.replicated(request.into_inner()).await;
         let replicas = replicas.map_err(|_| closed())?;
         Ok(Response::new(ReplicatedResponse { replicas }))
     }

@@ -16,6 +16,7 @@ use larder_proto::{
     schema::{Batch, Replies},
 };
 use larder_proxy::{Access, Revoked, View, now_ms};
+use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
@@ -39,6 +40,8 @@ pub(super) struct Pipe {
     replica_reads: bool,
     /// Replies that may not leave yet.
     gated: Option<(Replies, Release)>,
+    /// Resolves when no further batch is to be taken.
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 type Release = Pin<Box<dyn Future<Output = Result<(), Revoked>> + Send>>;
@@ -52,7 +55,11 @@ struct Executed {
 }
 
 impl Pipe {
-    pub(super) fn new(node: Arc<Node>, batches: Streaming<Batch>) -> Pipe {
+    pub(super) fn new(
+        node: Arc<Node>,
+        batches: Streaming<Batch>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Pipe {
         Pipe {
             node,
             batches,
@@ -64,6 +71,7 @@ impl Pipe {
             epoch: 0,
             replica_reads: false,
             gated: None,
+            stopped: Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) }),
         }
     }
 
@@ -160,6 +168,10 @@ impl Stream for Pipe {
                     pipe.taken = 0;
                     context.waker().wake_by_ref();
                     return Poll::Pending;
+                }
+                // An end without an error says that everything that was executed has been answered.
+                if pipe.stopped.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(None);
                 }
                 match ready!(Pin::new(&mut pipe.batches).poll_next(context)) {
                     None => return Poll::Ready(None),

@@ -57,7 +57,8 @@ impl GrpcListener {
     }
 }
 
-/// Serves a node's gRPC services on all workers until `stop` says so.
+/// Serves a node's gRPC services on all workers until `stop` says so. Then streams end once what they took is answered,
+/// and connections with them; when all have, nobody receives from `stop` any more.
 pub fn serve(
     listener: GrpcListener,
     node: &Arc<Node>,
@@ -117,7 +118,7 @@ async fn serve_on_worker(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
-        .add_routes(routes(node, guard).await);
+        .add_routes(routes(node, guard, &stop).await);
     let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
     let stopped = async move { drop(stop.wait_for(|stopping| *stopping).await) };
     if let Err(error) = server.serve_with_incoming_shutdown(incoming, stopped).await {
@@ -126,14 +127,19 @@ async fn serve_on_worker(
 }
 
 /// The node's services, and those by which tools such as grpcurl find out about them.
-async fn routes(node: Arc<Node>, guard: Guard) -> Routes {
+async fn routes(node: Arc<Node>, guard: Guard, stop: &watch::Receiver<bool>) -> Routes {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<DataServer<DataService>>().await;
     health.set_serving::<ClusterServer<ClusterService>>().await;
-    let data = DataServer::new(DataService(Arc::clone(&node)))
+    let (service, stop) = (Arc::clone(&node), stop.clone());
+    let data = DataService {
+        node: service,
+        stop: stop.clone(),
+    };
+    let data = DataServer::new(data)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let cluster = ClusterServer::new(ClusterService(node));
+    let cluster = ClusterServer::new(ClusterService { node, stop });
     let mut routes = Routes::builder();
     routes
         .add_service(InterceptedService::new(data, guard.clone()))
