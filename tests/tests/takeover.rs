@@ -1,0 +1,221 @@
+//! One shard of two real processes: who serves what while one of them is away, and what is said about it.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::time::Duration;
+
+use larder_tests::raw::{Connection, encode};
+use larder_tests::reply::Reply;
+use larder_tests::serve::{Cluster, try_ask};
+use larder_tests::tool::redis_cli;
+use larder_tests::wait::{self, PATIENCE};
+
+const BOTH: [usize; 2] = [0, 1];
+
+/// A shard of two: the cluster, its primary and its replica.
+fn pair(flags: &[&str]) -> (Cluster, usize, usize) {
+    let cluster = Cluster::start(1, 2, flags);
+    let primary = cluster.wait_whole(&BOTH, 2);
+    (cluster, primary, 1 - primary)
+}
+
+/// Sends a command to a node until it is answered without an error.
+#[track_caller]
+fn ask_until_done(cluster: &Cluster, node: usize, words: &[&str]) -> Reply {
+    let mut done = None;
+    wait::until("an answer that is no error", || {
+        let answer = try_ask(cluster.nodes[node].resp, words, PATIENCE);
+        done = answer.filter(|answer| !matches!(answer, Reply::Error(_)));
+        done.is_some()
+    });
+    done.unwrap()
+}
+
+#[test]
+fn a_primary_that_wakes_after_it_was_replaced_shows_no_old_value_not_even_to_who_asked_before() {
+    let (cluster, old, new) = pair(&[]);
+    let mut asked: Vec<Connection> = (0..20).map(|_| cluster.connect(old)).collect();
+    let values = (0..20).map(|key| format!("SET paused:{key} old"));
+    for value in values.collect::<Vec<_>>() {
+        assert_eq!(asked[0].ask(&value).text(), "OK");
+    }
+    cluster.signal(old, "STOP");
+    // These wait in the sockets' buffers until the process goes on.
+    for (key, connection) in asked.iter_mut().enumerate() {
+        connection.send(&encode(&["GET", &format!("paused:{key}")]).repeat(10));
+    }
+    for key in 0..20 {
+        let written = ask_until_done(&cluster, new, &["SET", &format!("paused:{key}"), "new"]);
+        assert_eq!(written.text(), "OK");
+    }
+    cluster.signal(old, "CONT");
+    for connection in &mut asked {
+        connection.finish_sending();
+        let mut told = &connection.read_to_close()[..];
+        while let Ok((reply, length)) = Reply::parse(told) {
+            let is_old = reply == Reply::Bulk(b"old".to_vec());
+            assert!(!is_old, "the old value, after the new one was acknowledged");
+            told = &told[length..];
+        }
+    }
+    for key in 0..20 {
+        let read = ask_until_done(&cluster, old, &["GET", &format!("paused:{key}")]);
+        assert_eq!(read.text(), "new");
+    }
+    assert_eq!(cluster.wait_whole(&BOTH, 2), new);
+}
+
+#[test]
+fn a_killed_primary_comes_back_as_a_replica_and_holds_everything() {
+    let (mut cluster, old, new) = pair(&[]);
+    for key in 0..100 {
+        cluster
+            .connect(old)
+            .ask(&format!("SET kept:{key} value:{key}"));
+    }
+    cluster.kill(old);
+    ask_until_done(&cluster, new, &["SET", "kept:100", "value:100"]);
+    cluster.start_again(old);
+    cluster.wait_ready(old);
+    assert_eq!(cluster.wait_whole(&BOTH, 2), new);
+    cluster.kill(new);
+    for key in 0..101 {
+        let read = ask_until_done(&cluster, old, &["GET", &format!("kept:{key}")]);
+        assert_eq!(read.text(), format!("value:{key}"));
+    }
+}
+
+#[test]
+fn losing_the_last_copy_is_announced() {
+    let (mut cluster, primary, replica) = pair(&[]);
+    cluster.connect(primary).ask("SET gone 1");
+    assert_eq!(
+        cluster.metric(primary, "larder_data_losses_total"),
+        Some(0.0)
+    );
+    cluster.kill(replica);
+    cluster.wait_whole(&[primary], 1);
+    cluster.kill(primary);
+    cluster.start_again(primary);
+    cluster.wait_ready(primary);
+    assert_eq!(
+        ask_until_done(&cluster, primary, &["GET", "gone"]),
+        Reply::Null
+    );
+    let info = cluster.replication(primary);
+    assert_eq!(
+        info.get("larder_data_losses").map(String::as_str),
+        Some("1"),
+        "{info:?}"
+    );
+    assert_eq!(
+        cluster.metric(primary, "larder_data_losses_total"),
+        Some(1.0)
+    );
+    let log = cluster.log(primary);
+    assert!(
+        log.iter()
+            .any(|line| line.contains("ERROR") && line.contains("s0") && line.contains("lost")),
+        "{log:#?}"
+    );
+    cluster.start_again(replica);
+    cluster.wait_ready(replica);
+    assert_eq!(cluster.wait_whole(&BOTH, 2), primary);
+}
+
+#[test]
+fn wait_counts_the_replicas_that_have_what_was_written() {
+    let (mut cluster, primary, replica) = pair(&[]);
+    let mut connection = cluster.connect(primary);
+    connection.ask("SET waited 1");
+    assert_eq!(connection.ask("WAIT 1 5000").integer(), 1);
+    cluster.kill(replica);
+    cluster.wait_whole(&[primary], 1);
+    connection.ask("SET waited 2");
+    assert_eq!(connection.ask("WAIT 1 100").integer(), 0);
+}
+
+#[test]
+fn a_replica_serves_reads_to_who_asks_for_them_and_sends_everyone_else_to_the_primary() {
+    let (cluster, primary, replica) = pair(&[]);
+    cluster.connect(primary).ask("SET shown 1");
+    let mut aware = cluster.connect(replica);
+    aware.ask("CLUSTER SLOTS");
+    let moved = aware.ask("GET shown").text();
+    let expected = format!(" {}", cluster.nodes[primary].resp);
+    assert!(
+        moved.starts_with("MOVED ") && moved.ends_with(&expected),
+        "{moved}"
+    );
+    assert_eq!(aware.ask("READONLY").text(), "OK");
+    // Until the replica knows that it was acknowledged, the primary is to be asked.
+    wait::until("the replica shows it", || {
+        let shown = aware.ask("GET shown").text();
+        assert!(shown == "1" || shown == moved, "{shown}");
+        shown == "1"
+    });
+    let refused = aware.ask("SET shown 2").text();
+    assert!(refused.starts_with("MOVED "), "{refused}");
+    assert_eq!(aware.ask("READWRITE").text(), "OK");
+    assert!(aware.ask("GET shown").text().starts_with("MOVED "));
+    // A plain client is served by whichever node it asks.
+    let mut plain = cluster.connect(replica);
+    assert_eq!(plain.ask("SET shown 3").text(), "OK");
+    assert_eq!(plain.ask("GET shown").text(), "3");
+    assert_eq!(cluster.connect(primary).ask("GET shown").text(), "3");
+}
+
+#[test]
+fn a_replica_follows_expiry_eviction_and_deletion() {
+    let (cluster, primary, replica) = pair(&[]);
+    let mut writer = cluster.connect(primary);
+    writer.ask("SET soon 1 PX 200");
+    writer.ask("SET kept 1");
+    writer.ask("SET dropped 1");
+    writer.ask("DEL dropped");
+    let mut reader = cluster.connect(replica);
+    reader.ask("READONLY");
+    assert_eq!(reader.ask("GET kept").text(), "1");
+    assert_eq!(reader.ask("GET dropped"), Reply::Null);
+    wait::until("the key expires", || reader.ask("GET soon") == Reply::Null);
+    wait::until("its deletion arrives", || {
+        let keyspace = larder_tests::serve::info(cluster.nodes[replica].resp, "keyspace");
+        keyspace
+            .get("db0")
+            .is_some_and(|line| line.starts_with("keys=1,"))
+    });
+}
+
+#[test]
+fn redis_cli_follows_the_primary_over_a_takeover() {
+    let (mut cluster, old, new) = pair(&[]);
+    let through = cluster.nodes[new].resp;
+    assert_eq!(
+        redis_cli(through, &["-c", "SET", "followed", "1"]).trim(),
+        "OK"
+    );
+    cluster.kill(old);
+    ask_until_done(&cluster, new, &["GET", "followed"]);
+    assert_eq!(redis_cli(through, &["-c", "GET", "followed"]).trim(), "1");
+}
+
+#[test]
+fn a_replica_killed_without_etcd_stops_writes_until_etcd_is_back() {
+    let (mut cluster, primary, replica) = pair(&[]);
+    cluster.connect(primary).ask("SET before 1");
+    cluster.etcd.stop();
+    cluster.kill(replica);
+    // Nobody can take the replica out of the in-sync set: to acknowledge a write now would be to promise two copies.
+    let told = try_ask(
+        cluster.nodes[primary].resp,
+        &["SET", "meanwhile", "1"],
+        Duration::from_secs(3),
+    );
+    assert_ne!(told, Some(Reply::Simple("OK".to_owned())));
+    cluster.etcd.restart();
+    let written = ask_until_done(&cluster, primary, &["SET", "after", "1"]);
+    assert_eq!(written.text(), "OK");
+    assert_eq!(
+        ask_until_done(&cluster, primary, &["GET", "before"]).text(),
+        "1"
+    );
+}
