@@ -6,9 +6,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # The steps of `test` share cargo's build lock and two cores: one after the other, the cheapest first.
 .NOTPARALLEL:
-.PHONY: help up build fmt lint unit doctest doc e2e deny test bench failover
+.PHONY: help up build fmt lint unit doctest doc e2e sim deny test bench failover
 
 ARGS ?=
+SEEDS ?= 10000
+SEED ?=
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +49,11 @@ e2e: build ## Run the end-to-end tests: real processes, real clients, a real Red
 	@tools/need etcd redis-server redis-cli redis-benchmark python3 venv
 	@tools/venv >/dev/null
 	tools/nextest 'package(larder-tests)' $(ARGS)
+
+sim: ## Simulate shards in trouble: SEEDS=n tries so many seeds, SEED=n shows what happens in one
+	@tools/need cargo cc
+	LARDER_SIM_SEEDS=$(SEEDS) LARDER_SIM_SEED=$(SEED) cargo test --profile sim --package larder-tests --test sim \
+	    what_must_hold -- --nocapture
 
 test: lint unit doctest doc e2e ## Everything that must hold before a change lands
 

@@ -13,6 +13,8 @@ use super::{
     entries,
     feed::{Feed, Next, Pull},
 };
+#[cfg(any(test, feature = "checking"))]
+use crate::election::Flaw;
 use crate::{
     election::{
         Action, Body, Commit, Core, Event, MemberId, Message, Notice, Record, Status, Time, Timing,
@@ -165,6 +167,14 @@ impl Member {
             keeps_log: false,
             actions: Vec::new(),
         }
+    }
+
+    /// A member whose core does something wrong.
+    #[cfg(any(test, feature = "checking"))]
+    #[must_use]
+    pub fn with_flaw(mut self, flaw: Flaw) -> Member {
+        self.core = self.core.with_flaw(flaw);
+        self
     }
 
     /// A summary of the protocol's state.

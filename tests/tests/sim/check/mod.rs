@@ -1,0 +1,5 @@
+//! Checks of what clients saw. They know commands and replies, and nothing of what is inside.
+
+pub(crate) mod linear;
+mod model;
+pub(crate) mod stale;

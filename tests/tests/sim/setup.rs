@@ -1,0 +1,150 @@
+//! What a seed decides before anything happens.
+
+use std::{fmt, time::Duration};
+
+use larder_node::election::{Flaw, Timing};
+
+use super::clock::{MS, Moment, SECOND};
+use larder_tests::random::Random;
+
+/// One simulation's circumstances. Each kind of trouble is left out of some of them, so that others show.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    /// What the members do wrong on purpose.
+    pub(super) flaw: Flaw,
+    /// How many nodes there are.
+    pub(super) nodes: usize,
+    /// How long everybody waits.
+    pub(super) timing: Timing,
+    /// Bytes of the log that are kept for followers.
+    pub(super) log_bytes: usize,
+    /// How many clients there are.
+    pub(super) clients: usize,
+    /// How many keys they use.
+    pub(super) keys: usize,
+    /// Keys beside these, that make copies long.
+    pub(super) ballast: usize,
+    /// How long there is trouble.
+    pub(super) trouble: Moment,
+    /// A node that cannot reach the coordinator from some moment on until trouble ends: it may believe for long that it
+    /// leads.
+    pub(super) hermit: Option<(usize, Moment)>,
+    /// The coordinator's leases.
+    pub(super) lease: Moment,
+    /// How old what a replica shows may be.
+    pub(super) staleness: Moment,
+    /// The longest usual way of a frame.
+    pub(super) way: Moment,
+    /// How many frames in a thousand take much longer, or break their connection.
+    pub(super) slow: u64,
+    /// See above.
+    pub(super) breaks: u64,
+    /// How many requests to the coordinator in a thousand are lost, answered by nobody, or done much later.
+    pub(super) doubts: u64,
+    /// How many executions in a thousand are followed by a pause.
+    pub(super) pauses: u64,
+    /// The usual time from one fault to the next.
+    pub(super) gap: Moment,
+    /// Which faults there are, and how often each comes.
+    pub(super) faults: Vec<(FaultKind, u64)>,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    /// A process dies, and another of the same name starts.
+    Kill,
+    /// A process does nothing for a while; its clock goes on.
+    Pause,
+    /// Nothing passes from one node to another, or between them.
+    Cut,
+    /// Nothing passes between a node and all others.
+    Isolate,
+    /// A node's connections break.
+    Break,
+    /// The coordinator is away, for one node or for all.
+    Away,
+    /// A node's lease with the coordinator ends early.
+    Expire,
+    /// A node is asked to stop.
+    Drain,
+    /// Somebody else changes the shard's record.
+    Touch,
+}
+
+const FAULTS: [(FaultKind, u64); 9] = [
+    (FaultKind::Kill, 6),
+    (FaultKind::Pause, 6),
+    (FaultKind::Cut, 4),
+    (FaultKind::Isolate, 3),
+    (FaultKind::Break, 4),
+    (FaultKind::Away, 3),
+    (FaultKind::Expire, 1),
+    (FaultKind::Drain, 2),
+    (FaultKind::Touch, 2),
+];
+
+impl Setup {
+    /// The circumstances that belong to a seed.
+    pub(super) fn of(random: &mut Random, flaw: Flaw) -> Setup {
+        let mut faults = FAULTS.to_vec();
+        faults.retain(|_| random.chance(600));
+        if faults.is_empty() {
+            faults.push((FaultKind::Kill, 1));
+        }
+        let often = |random: &mut Random, most: u64| match random.chance(500) {
+            true => random.between(1, most),
+            false => 0,
+        };
+        let nodes = match random.below(10) {
+            0 => 1,
+            1..6 => 2,
+            6..9 => 3,
+            _ => 4,
+        };
+        let hermit = match random.below(4) {
+            0 if nodes > 2 => Some((random.below(nodes), random.between(50, 600) * MS)),
+            _ => None,
+        };
+        let longest = if hermit.is_some() { 5 } else { 3 };
+        Setup {
+            flaw,
+            nodes,
+            hermit,
+            timing: timing(random),
+            log_bytes: [1 << 9, 1 << 12, 1 << 20][random.below(3)],
+            clients: 2 + random.below(3),
+            keys: 2 + random.below(3),
+            ballast: [0, 0, 100, 500][random.below(4)],
+            trouble: random.between(SECOND, longest * SECOND),
+            lease: random.between(400, 1500) * MS,
+            staleness: random.between(150, 1000) * MS,
+            way: [300, 2 * MS, 20 * MS][random.below(3)],
+            slow: often(random, 20),
+            breaks: often(random, 10),
+            doubts: often(random, 300),
+            pauses: often(random, 10),
+            gap: random.between(60, 600) * MS,
+            faults,
+        }
+    }
+}
+
+/// The usual times, or such as leave no more room than they must.
+fn timing(random: &mut Random) -> Timing {
+    let unclean = [None, Some(random.between(300, 1500))][random.below(2)];
+    let mut timing = Timing {
+        unclean_after: unclean.map(Duration::from_millis),
+        ..Timing::default()
+    };
+    if random.chance(500) {
+        timing.grace = Duration::from_millis(276);
+    }
+    timing
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
