@@ -22,12 +22,21 @@ pub(super) enum Subject {
 }
 
 impl Keys {
+    /// What the keys of all clusters begin with.
+    pub const ROOT: &str = "/larder/";
+
     /// The keys of a cluster.
     pub fn of(cluster: &str) -> Keys {
         Keys {
             cluster: cluster.into(),
-            prefix: format!("/larder/{cluster}/").into(),
+            prefix: format!("{}{cluster}/", Self::ROOT).into(),
         }
+    }
+
+    /// The name of the cluster that a record belongs to.
+    pub fn cluster_of(key: &str) -> Option<&str> {
+        let (cluster, _) = key.strip_prefix(Self::ROOT)?.split_once('/')?;
+        Some(cluster)
     }
 
     /// The cluster's name.

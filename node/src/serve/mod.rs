@@ -5,30 +5,26 @@
 //! SIGTERM -> hand over -> deregister -> let clients finish -> exit
 //! ```
 
+mod reach;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use larder_proxy::{Front, Listener, process, settings::parse_bytes};
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, sleep, timeout},
+    time::timeout,
 };
 
 use crate::{
     Governor, Identity,
     admin::{Admin, AdminListener, Subject},
     assembly::{self, Assembly, Serving, Sockets, Threads},
-    cluster::{
-        Controller, FollowError, Followed, GrpcProbe, Held, Keys, NodeRecord, RegisterError,
-        Registration, follow,
-    },
-    coordinator::{Coordinator, CoordinatorError, Etcd, EtcdSettings},
+    cluster::{Controller, GrpcProbe, Held, Keys, NodeRecord, RegisterError, Registration},
+    coordinator::{Coordinator, Etcd},
     memory,
     peer::Membership,
     settings::{AdminPort, GRPC_OFFSET, PEER_OFFSET, ServeSettings, advertised},
 };
-
-/// Between two attempts to reach etcd at the start.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// Longest time that gRPC streams are given to end in order.
 const STREAMS_END_MAX: Duration = Duration::from_secs(1);
@@ -42,14 +38,14 @@ pub async fn run(settings: ServeSettings) -> Result<(), String> {
     let share = memory::share(&settings.memory, allowed, 1)?;
     let memory = settings.member.divide(share)?;
     let coordinator: Arc<dyn Coordinator> =
-        Arc::new(Etcd::new(&etcd(&settings)).map_err(|error| format!("--etcd: {error}"))?);
+        Arc::new(Etcd::new(&reach::etcd(&settings)).map_err(|error| format!("--etcd: {error}"))?);
     let (sockets, admin) = bind(&settings)?;
     let screen = screen(&settings, &sockets, admin.as_ref());
 
     let threads = Threads::start(settings.resp.threads)?;
     let keys = Keys::of(&settings.cluster);
     let followed = tokio::select! {
-        followed = connect(&settings, &threads, &coordinator, &keys) => followed?,
+        followed = reach::connect(&settings, &threads, &coordinator, &keys) => followed?,
         () = stop.received() => return Ok(()),
     };
     let assembly = Assembly {
@@ -70,7 +66,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), String> {
     let serving = assembly.serve(me, memory.engine_bytes, sockets);
     let (registration, held) = registration(&settings, &assembly, record);
     tokio::select! {
-        registered = register(&settings, &assembly, &registration) => registered?,
+        registered = reach::register(&settings, &assembly, &registration) => registered?,
         () = stop.received() => return Ok(()),
     }
     let (mut lost, membership, front) = assembly
@@ -91,19 +87,6 @@ pub async fn run(settings: ServeSettings) -> Result<(), String> {
     outcome
 }
 
-fn etcd(settings: &ServeSettings) -> EtcdSettings {
-    let etcd = &settings.etcd;
-    EtcdSettings {
-        endpoints: etcd.endpoints.clone(),
-        user: etcd.etcd_user.clone(),
-        password: etcd.etcd_password.clone(),
-        ca: etcd.etcd_ca.clone(),
-        cert: etcd.etcd_cert.clone(),
-        key: etcd.etcd_key.clone(),
-        timeout: Duration::from_millis(etcd.etcd_timeout_ms),
-    }
-}
-
 fn bind(settings: &ServeSettings) -> Result<(Sockets, Option<AdminListener>), String> {
     let grpc = settings.port_above("--grpc-port", settings.grpc_port, GRPC_OFFSET)?;
     let peer = settings.port_above("--peer-port", settings.peer_port, PEER_OFFSET)?;
@@ -116,77 +99,6 @@ fn bind(settings: &ServeSettings) -> Result<(Sockets, Option<AdminListener>), St
         AdminPort::Port(port) => Some(AdminListener::bind(settings.resp.bind, port)?),
     };
     Ok((sockets, admin))
-}
-
-/// Reads the records, and begins to follow them. Tries for a while if etcd is out of reach.
-async fn connect(
-    settings: &ServeSettings,
-    threads: &Threads,
-    coordinator: &Arc<dyn Coordinator>,
-    keys: &Keys,
-) -> Result<Followed, String> {
-    let shown = settings.etcd.endpoints.join(",");
-    let (coordinator, keys) = (Arc::clone(coordinator), keys.clone());
-    let patience = Patience::of(settings);
-    let following = threads.on_peer(async move {
-        loop {
-            let error = match follow(Arc::clone(&coordinator), keys.clone()).await {
-                Ok((followed, following)) => {
-                    tokio::spawn(following);
-                    return Ok(followed);
-                }
-                Err(FollowError::Coordinator(error)) => error,
-                Err(FollowError::Unfit(error)) => {
-                    return Err(format!(
-                        "the records of cluster '{}' in etcd contradict each other: {error}",
-                        keys.cluster()
-                    ));
-                }
-            };
-            patience.bear(&shown, error).await?;
-        }
-    });
-    let followed = following.await??;
-    let unreadable = followed.directory.borrow().unreadable().map(|(key, why)| {
-        format!("the record '{key}' in etcd cannot be read: {why}. Is this the etcd of a later version of Larder?")
-    });
-    unreadable.map_or(Ok(followed), Err)
-}
-
-/// How long an etcd that is out of reach is borne.
-#[derive(Clone)]
-struct Patience {
-    seconds: u64,
-    deadline: Instant,
-}
-
-impl Patience {
-    fn of(settings: &ServeSettings) -> Patience {
-        let seconds = settings.etcd.etcd_connect_seconds;
-        Patience {
-            seconds,
-            deadline: Instant::now() + Duration::from_secs(seconds),
-        }
-    }
-
-    /// Waits until the next attempt, or says why there is none.
-    async fn bear(&self, endpoints: &str, error: CoordinatorError) -> Result<(), String> {
-        match error {
-            CoordinatorError::Unavailable(reason) if Instant::now() + RETRY < self.deadline => {
-                tracing::warn!(endpoints, reason, "cannot reach etcd, trying again");
-                sleep(RETRY).await;
-                Ok(())
-            }
-            CoordinatorError::Unavailable(reason) => Err(format!(
-                "cannot reach etcd at {endpoints} within {} s (--etcd-connect-seconds): {reason}",
-                self.seconds
-            )),
-            CoordinatorError::Refused(reason) => {
-                Err(format!("etcd at {endpoints} refuses: {reason}"))
-            }
-            error => Err(format!("etcd at {endpoints}: {error}")),
-        }
-    }
 }
 
 fn record(settings: &ServeSettings, sockets: &Sockets, me: &Identity) -> NodeRecord {
@@ -216,26 +128,6 @@ fn registration(
         Arc::new(probe),
     );
     (Arc::new(registration), held)
-}
-
-async fn register(
-    settings: &ServeSettings,
-    assembly: &Assembly,
-    registration: &Arc<Registration>,
-) -> Result<(), String> {
-    let shown = settings.etcd.endpoints.join(",");
-    let patience = Patience::of(settings);
-    let registration = Arc::clone(registration);
-    let registering = assembly.threads.on_peer(async move {
-        loop {
-            match registration.register().await {
-                Ok(()) => return Ok(()),
-                Err(RegisterError::Coordinator(error)) => patience.bear(&shown, error).await?,
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    });
-    registering.await?
 }
 
 impl Assembly {
