@@ -4,7 +4,7 @@ use std::error::Error;
 
 use larder_proto::{
     limits,
-    schema::{cluster_client::ClusterClient, data_client::DataClient},
+    schema::{CLUSTER_METADATA, cluster_client::ClusterClient, data_client::DataClient},
 };
 use tonic::{
     Request, Status,
@@ -24,17 +24,23 @@ pub(crate) type Data = DataClient<Connection>;
 /// The cluster service of a node.
 pub(crate) type Cluster = ClusterClient<Connection>;
 
-type Connection = InterceptedService<Channel, Bearer>;
+type Connection = InterceptedService<Channel, Introduction>;
 
-/// Says the password with every call, if there is one.
+/// Says with every call the password, and which cluster is meant, as far as there is something to say.
 #[derive(Clone, Debug)]
-pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+pub(crate) struct Introduction {
+    password: Option<MetadataValue<Ascii>>,
+    cluster: Option<MetadataValue<Ascii>>,
+}
 
-impl Interceptor for Bearer {
+impl Interceptor for Introduction {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(password) = &self.0 {
-            let metadata = request.metadata_mut();
+        let metadata = request.metadata_mut();
+        if let Some(password) = &self.password {
             metadata.insert("authorization", password.clone());
+        }
+        if let Some(cluster) = &self.cluster {
+            metadata.insert(CLUSTER_METADATA, cluster.clone());
         }
         Ok(request)
     }
@@ -53,16 +59,18 @@ pub(crate) fn connect_lazy(address: &str, options: &Options) -> Result<Connectio
 }
 
 fn connection(channel: Channel, options: &Options) -> Result<Connection, String> {
-    let password = match &options.password[..] {
-        "" => None,
-        password => {
-            let value = format!("Bearer {password}").parse();
-            let value: MetadataValue<Ascii> =
-                value.map_err(|_| "the password is not printable ASCII")?;
-            Some(value)
-        }
+    let said = |text: &str, before: &str, what: &str| match text {
+        "" => Ok(None),
+        text => match format!("{before}{text}").parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(format!("the {what} is not printable ASCII")),
+        },
     };
-    Ok(InterceptedService::new(channel, Bearer(password)))
+    let introduction = Introduction {
+        password: said(&options.password, "Bearer ", "password")?,
+        cluster: said(&options.cluster, "", "cluster's name")?,
+    };
+    Ok(InterceptedService::new(channel, introduction))
 }
 
 fn endpoint(address: &str, options: &Options) -> Result<Endpoint, String> {

@@ -48,6 +48,9 @@ pub struct Options {
     pub replies_per_turn: usize,
     /// What the cluster's nodes ask for; empty if they ask for nothing. Sent as `authorization: Bearer <password>`.
     pub password: String,
+    /// The cluster's name; empty: that of whichever seed answers first. Sent as `larder-cluster: <name>`, so that a node
+    /// of another cluster, which may have an address that was once of this one, refuses.
+    pub cluster: String,
 }
 
 impl Default for Options {
@@ -59,6 +62,7 @@ impl Default for Options {
             pipes_per_node: 1,
             replies_per_turn: REPLIES_PER_TURN,
             password: String::new(),
+            cluster: String::new(),
         }
     }
 }
@@ -72,6 +76,7 @@ impl fmt::Debug for Options {
             .field("keep_alive_timeout", &self.keep_alive_timeout)
             .field("pipes_per_node", &self.pipes_per_node)
             .field("replies_per_turn", &self.replies_per_turn)
+            .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }
 }

@@ -22,6 +22,16 @@ struct Settings {
         value_delimiter = ',', value_parser = seed)]
     seeds: Vec<String>,
 
+    /// The cluster's name; without it, that of whichever seed answers first
+    #[arg(
+        long,
+        env = "LARDER_CLUSTER",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NAME"
+    )]
+    cluster: String,
+
     /// Port to listen on; 0: any free one
     #[arg(long, env = "LARDER_PORT", default_value_t = 6379)]
     port: u16,
@@ -63,6 +73,7 @@ async fn run(settings: Settings) -> Result<(), String> {
     let options = Options {
         password: settings.resp.requirepass.clone(),
         replies_per_turn: usize::MAX,
+        cluster: settings.cluster,
         ..Options::default()
     };
     let connecting = workers

@@ -143,6 +143,17 @@ fn a_port_in_use_is_refused_in_one_line_that_names_it() {
 }
 
 #[test]
+fn a_proxy_of_another_cluster_is_refused_in_one_line_that_names_both() {
+    let larder = Dev::with(&["--shards", "1"]);
+    let seeds = larder.seeds();
+    let start = ["--seeds", &seeds, "--port", "0", "--cluster", "other"];
+    assert_refused(
+        program("larder-proxy").args(start),
+        "this node is in cluster 'dev', not 'other'",
+    );
+}
+
+#[test]
 fn help_and_version_are_asked_for_and_so_no_error() {
     for name in ["larder-node", "larder-proxy"] {
         for flag in ["--help", "--version"] {

@@ -242,6 +242,10 @@ impl Cluster {
 
 impl Shared {
     fn new(topology: Arc<Topology>, options: Options) -> Arc<Shared> {
+        let options = Options {
+            cluster: topology.cluster.clone(),
+            ..options
+        };
         Arc::new(Shared {
             current: watch::Sender::new(Arc::clone(&topology)),
             links: ArcSwap::from_pointee(Links::new(topology, &options)),

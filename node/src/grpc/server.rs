@@ -8,7 +8,9 @@ use std::{
 
 use larder_proto::{
     limits::{BATCH_BYTES, MESSAGE_BYTES_MAX},
-    schema::{DESCRIPTORS, cluster_server::ClusterServer, data_server::DataServer},
+    schema::{
+        CLUSTER_METADATA, DESCRIPTORS, cluster_server::ClusterServer, data_server::DataServer,
+    },
 };
 use larder_proxy::Workers;
 use tokio::{
@@ -71,7 +73,7 @@ pub fn serve(
             let (queue, connections) = mpsc::channel(HANDOVER);
             let serving = serve_on_worker(
                 Arc::clone(node),
-                Guard::new(password),
+                Guard::new(password, &node.topology().borrow().cluster),
                 connections,
                 stop.clone(),
             );
@@ -158,16 +160,31 @@ async fn routes(node: Arc<Node>, guard: Guard, stop: &watch::Receiver<bool>) -> 
     routes.routes()
 }
 
-/// Lets calls in that carry the password, as `authorization: Bearer <password>`. Everyone, if there is none.
+/// Lets calls in that carry the password, as `authorization: Bearer <password>`, or all if there is none; but not those
+/// that are meant for another cluster.
 #[derive(Clone)]
 pub(crate) struct Guard {
     expected: Option<String>,
+    cluster: String,
 }
 
 impl Guard {
-    pub(crate) fn new(password: &str) -> Guard {
+    pub(crate) fn new(password: &str, cluster: &str) -> Guard {
         Guard {
             expected: (!password.is_empty()).then(|| format!("Bearer {password}")),
+            cluster: cluster.to_owned(),
+        }
+    }
+
+    fn check_cluster(&self, request: &Request<()>) -> Result<(), Status> {
+        let meant = request.metadata().get(CLUSTER_METADATA);
+        let meant = meant.map(|name| String::from_utf8_lossy(name.as_bytes()));
+        match meant.filter(|name| *name != self.cluster) {
+            Some(name) => Err(Status::failed_precondition(format!(
+                "this node is in cluster '{}', not '{name}'",
+                self.cluster
+            ))),
+            None => Ok(()),
         }
     }
 }
@@ -182,7 +199,7 @@ impl Interceptor for Guard {
             Some(expected) if given != Some(expected.as_bytes()) => Err(Status::unauthenticated(
                 "the password is missing or wrong: send 'authorization: Bearer <password>'",
             )),
-            _ => Ok(request),
+            _ => self.check_cluster(&request).map(|()| request),
         }
     }
 }

@@ -56,7 +56,7 @@ impl PeerListener {
     /// Accepts, on the current runtime.
     pub(super) fn serve(self, driver: Arc<Driver>) {
         tokio::spawn(async move {
-            let guard = Guard::new(&driver.password);
+            let guard = Guard::new(&driver.password, driver.keys.cluster());
             let service = PeerServer::new(Service(driver))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
