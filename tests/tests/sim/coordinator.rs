@@ -198,9 +198,24 @@ impl World {
         revision
     }
 
-    /// The record changes, in nothing that this is about.
+    /// Somebody else writes the record: as it is, or with a node less of those that are not in sync, or with all again.
     pub(super) fn touch(&mut self) {
-        let record = self.coordinator.record.record.clone();
+        let mut record = self.coordinator.record.record.clone();
+        let in_sync = |name: &Arc<str>| record.in_sync.iter().any(|member| member.node == *name);
+        let spare = self.names.iter().find(|name| !in_sync(name)).cloned();
+        match (self.random.below(3), spare) {
+            (0, Some(spare)) => drop(record.members.remove(&spare)),
+            (1, _) => record.members.extend(self.names.iter().cloned()),
+            _ => {}
+        }
+        self.note(|| format!("the members are now {:?}", record.members));
+        self.put(record);
+    }
+
+    /// Every node belongs to the shard.
+    pub(super) fn assign_all(&mut self) {
+        let mut record = self.coordinator.record.record.clone();
+        record.members.extend(self.names.iter().cloned());
         self.put(record);
     }
 

@@ -181,6 +181,7 @@ impl World {
         self.note(|| "trouble ends".to_owned());
         let quiet = self.now + 300 * MS;
         self.agenda.enter(quiet, Happening::Quiet);
+        self.assign_all();
         self.heal_cuts();
         self.coordinator.away_until = 0;
         self.coordinator.cuts.fill(0);

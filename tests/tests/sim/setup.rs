@@ -26,9 +26,9 @@ pub(super) struct Setup {
     pub(super) ballast: usize,
     /// How long there is trouble.
     pub(super) trouble: Moment,
-    /// A node that cannot reach the coordinator from some moment on until trouble ends: it may believe for long that it
-    /// leads.
-    pub(super) hermit: Option<(usize, Moment)>,
+    /// The first primary cannot reach the coordinator from this moment on until trouble ends, and may believe for long
+    /// that it leads. The last node starts only then: the first primary never learns of it.
+    pub(super) hermit: Option<Moment>,
     /// The coordinator's leases.
     pub(super) lease: Moment,
     /// How old what a replica shows may be.
@@ -68,7 +68,7 @@ pub(super) enum FaultKind {
     Expire,
     /// A node is asked to stop.
     Drain,
-    /// Somebody else changes the shard's record.
+    /// Somebody else changes the shard's record, and perhaps its members.
     Touch,
 }
 
@@ -92,10 +92,6 @@ impl Setup {
         if faults.is_empty() {
             faults.push((FaultKind::Kill, 1));
         }
-        let often = |random: &mut Random, most: u64| match random.chance(500) {
-            true => random.between(1, most),
-            false => 0,
-        };
         let nodes = match random.below(10) {
             0 => 1,
             1..6 => 2,
@@ -103,10 +99,17 @@ impl Setup {
             _ => 4,
         };
         let hermit = match random.below(4) {
-            0 if nodes > 2 => Some((random.below(nodes), random.between(50, 600) * MS)),
+            0 if nodes > 2 => Some(random.between(50, 600) * MS),
             _ => None,
         };
-        let longest = if hermit.is_some() { 5 } else { 3 };
+        let mut gap = random.between(60, 600) * MS;
+        let mut trouble = random.between(SECOND, 3 * SECOND);
+        if hermit.is_some() {
+            // What moves the shard on, and on again: then the hermit's follower follows somebody else.
+            faults = vec![(FaultKind::Cut, 1), (FaultKind::Pause, 1)];
+            gap = random.between(100, 300) * MS;
+            trouble += 2 * SECOND;
+        }
         Setup {
             flaw,
             nodes,
@@ -116,17 +119,25 @@ impl Setup {
             clients: 2 + random.below(3),
             keys: 2 + random.below(3),
             ballast: [0, 0, 100, 500][random.below(4)],
-            trouble: random.between(SECOND, longest * SECOND),
+            trouble,
             lease: random.between(400, 1500) * MS,
             staleness: random.between(150, 1000) * MS,
             way: [300, 2 * MS, 20 * MS][random.below(3)],
-            slow: often(random, 20),
-            breaks: often(random, 10),
-            doubts: often(random, 300),
-            pauses: often(random, 10),
-            gap: random.between(60, 600) * MS,
+            slow: sometimes(random, 20),
+            breaks: sometimes(random, 10),
+            doubts: sometimes(random, 300),
+            pauses: sometimes(random, 10),
+            gap,
             faults,
         }
+    }
+}
+
+/// Nothing, or up to so much.
+fn sometimes(random: &mut Random, most: u64) -> u64 {
+    match random.chance(500) {
+        true => random.between(1, most),
+        false => 0,
     }
 }
 

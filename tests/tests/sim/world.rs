@@ -112,15 +112,19 @@ impl World {
 
     fn begin(&mut self) {
         let trouble = self.setup.trouble;
-        for node in 0..self.setup.nodes {
-            self.start(node);
+        let last = self.setup.nodes - 1;
+        for node in 0..=last {
+            if self.setup.hermit.is_none() || node != last {
+                self.start(node);
+            }
         }
         for client in 0..self.setup.clients {
             self.agenda.enter(MS, Happening::Client(client));
         }
         self.agenda.enter(self.setup.gap, Happening::Fault);
-        if let Some((node, at)) = self.setup.hermit {
-            self.agenda.enter(at, Happening::CutOff(node));
+        if let Some(at) = self.setup.hermit {
+            self.agenda.enter(at, Happening::CutOff(0));
+            self.agenda.enter(at, Happening::Start(last));
         }
         self.agenda.enter(trouble, Happening::Heal);
         let unclean = self.setup.timing.unclean_after.unwrap_or_default();
