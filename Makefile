@@ -10,6 +10,7 @@ SHELL := /bin/bash
 
 ARGS ?=
 SEEDS ?= 10000
+FIRST ?= 1
 SEED ?=
 
 help: ## Print this list
@@ -50,10 +51,10 @@ e2e: build ## Run the end-to-end tests: real processes, real clients, a real Red
 	@tools/venv >/dev/null
 	tools/nextest 'package(larder-tests)' $(ARGS)
 
-sim: ## Simulate shards in trouble: SEEDS=n tries so many seeds, SEED=n shows what happens in one
+sim: ## Simulate shards in trouble: SEEDS=n tries so many seeds, from FIRST=n on; SEED=n shows all of one
 	@tools/need cargo cc
-	LARDER_SIM_SEEDS=$(SEEDS) LARDER_SIM_SEED=$(SEED) cargo test --profile sim --package larder-tests --test sim \
-	    what_must_hold -- --nocapture
+	LARDER_SIM_SEEDS=$(SEEDS) LARDER_SIM_FIRST=$(FIRST) LARDER_SIM_SEED=$(SEED) cargo test --profile sim \
+	    --package larder-tests --test sim what_must_hold -- --nocapture
 
 test: lint unit doctest doc e2e ## Everything that must hold before a change lands
 

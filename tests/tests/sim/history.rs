@@ -119,6 +119,21 @@ impl History {
     }
 }
 
+impl Operation {
+    /// The same, but for a read of a replica, which may show what was there so long before it was shown. `None`: it says
+    /// nothing that can be checked. By the replica's time of day a key may expire sooner than by the primary's.
+    pub(super) fn aged(mut self, age: Moment) -> Option<Operation> {
+        match (self.replica, &self.outcome) {
+            (Some(_), Outcome::Done { reply, .. }) if *reply == Reply::Null => None,
+            (Some(shown), _) => {
+                self.begun = self.begun.min(shown.saturating_sub(age));
+                Some(self)
+            }
+            (None, _) => Some(self),
+        }
+    }
+}
+
 /// A reply for people.
 pub(super) fn text(reply: &Reply) -> String {
     match reply {

@@ -53,10 +53,10 @@ pub(crate) fn check(operations: &[&Operation]) -> Result<Found, String> {
         matches!(operation.outcome, Outcome::Unknown | Outcome::Pending)
             && operation.kind != Kind::Get
     };
-    let here = operations.iter().filter(|it| it.replica.is_none());
-    let mut certain: Vec<&Operation> = here.clone().filter(ended).copied().collect();
+    let all = operations.iter();
+    let mut certain: Vec<&Operation> = all.clone().filter(ended).copied().collect();
     certain.sort_by_key(|operation| operation.begun);
-    let uncertain: Vec<&Operation> = here.filter(open).copied().collect();
+    let uncertain: Vec<&Operation> = all.filter(open).copied().collect();
     let words = (certain.len() + uncertain.len()).div_ceil(64);
     let mut search = Search {
         certain,

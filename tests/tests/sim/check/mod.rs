@@ -2,4 +2,3 @@
 
 pub(crate) mod linear;
 mod model;
-pub(crate) mod stale;
