@@ -87,39 +87,16 @@ const FAULTS: [(FaultKind, u64); 9] = [
 impl Setup {
     /// The circumstances that belong to a seed.
     pub(super) fn of(random: &mut Random, flaw: Flaw) -> Setup {
-        let mut faults = FAULTS.to_vec();
-        faults.retain(|_| random.chance(600));
-        if faults.is_empty() {
-            faults.push((FaultKind::Kill, 1));
-        }
-        let nodes = match random.below(10) {
-            0 => 1,
-            1..6 => 2,
-            6..9 => 3,
-            _ => 4,
-        };
-        let hermit = match random.below(4) {
-            0 if nodes > 2 => Some(random.between(50, 600) * MS),
-            _ => None,
-        };
-        let mut gap = random.between(60, 600) * MS;
-        let mut trouble = random.between(SECOND, 3 * SECOND);
-        if hermit.is_some() {
-            // What moves the shard on, and on again: then the hermit's follower follows somebody else.
-            faults = vec![(FaultKind::Cut, 1), (FaultKind::Pause, 1)];
-            gap = random.between(100, 300) * MS;
-            trouble += 2 * SECOND;
-        }
-        Setup {
+        let mut setup = Setup {
             flaw,
-            nodes,
-            hermit,
+            nodes: [1, 2, 2, 2, 2, 2, 3, 3, 3, 4][random.below(10)],
+            hermit: None,
             timing: timing(random),
             log_bytes: [1 << 9, 1 << 12, 1 << 20][random.below(3)],
             clients: 2 + random.below(3),
             keys: 2 + random.below(3),
             ballast: [0, 0, 100, 500][random.below(4)],
-            trouble,
+            trouble: random.between(SECOND, 3 * SECOND),
             lease: random.between(400, 1500) * MS,
             staleness: random.between(150, 1000) * MS,
             way: [300, 2 * MS, 20 * MS][random.below(3)],
@@ -127,10 +104,33 @@ impl Setup {
             breaks: sometimes(random, 10),
             doubts: sometimes(random, 300),
             pauses: sometimes(random, 10),
-            gap,
-            faults,
+            gap: random.between(60, 600) * MS,
+            faults: faults(random),
+        };
+        if setup.nodes > 2 && random.chance(250) {
+            setup.seclude(random);
         }
+        setup
     }
+
+    /// The first primary becomes a hermit. Meanwhile other faults move the shard on, and on again: then its follower
+    /// follows somebody else.
+    fn seclude(&mut self, random: &mut Random) {
+        self.hermit = Some(random.between(50, 600) * MS);
+        self.faults = vec![(FaultKind::Cut, 1), (FaultKind::Pause, 1)];
+        self.gap = random.between(100, 300) * MS;
+        self.trouble += 2 * SECOND;
+    }
+}
+
+/// Some kinds of faults.
+fn faults(random: &mut Random) -> Vec<(FaultKind, u64)> {
+    let mut faults = FAULTS.to_vec();
+    faults.retain(|_| random.chance(600));
+    if faults.is_empty() {
+        faults.push((FaultKind::Kill, 1));
+    }
+    faults
 }
 
 /// Nothing, or up to so much.
