@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::wire::Wire;
 
-/// A RESP client gives up on a reply after this long.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A RESP client gives up on a reply this long after whoever it asked should have.
+const REPLY_GRACE: Duration = Duration::from_secs(4);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// After all addresses have refused a connection.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
@@ -31,6 +31,8 @@ pub(crate) struct Resp {
     /// Index of the address in use.
     at: usize,
     wire: Option<Wire>,
+    /// How long it waits for a reply.
+    patience: Duration,
 }
 
 /// Why an operation failed.
@@ -75,11 +77,12 @@ impl Access {
 
 impl Resp {
     /// A client that begins with the address of this index.
-    pub(crate) fn new(addresses: Arc<[String]>, first: usize) -> Resp {
+    pub(crate) fn new(addresses: Arc<[String]>, first: usize, timeout: Duration) -> Resp {
         Resp {
             at: first % addresses.len().max(1),
             addresses,
             wire: None,
+            patience: timeout.saturating_add(REPLY_GRACE),
         }
     }
 
@@ -89,7 +92,7 @@ impl Resp {
             Err(trouble) => return Written::Refused(trouble),
         };
         let words = [b"SET", key.as_bytes(), value];
-        match wire.call(&words, REPLY_TIMEOUT).await {
+        match wire.call(&words, self.patience).await {
             Ok(reply) => {
                 self.wire = Some(wire);
                 outcome(&reply)
@@ -103,7 +106,7 @@ impl Resp {
 
     async fn read(&mut self, key: &str) -> Result<Option<Bytes>, Trouble> {
         let mut wire = self.connected().await?;
-        match wire.call(&[b"GET", key.as_bytes()], REPLY_TIMEOUT).await {
+        match wire.call(&[b"GET", key.as_bytes()], self.patience).await {
             Ok(reply) => {
                 self.wire = Some(wire);
                 match reply {
@@ -208,7 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_without_a_server_refuses_and_says_where_it_tried() {
-        let mut resp = Resp::new(Arc::from(["127.0.0.1:1".to_owned()]), 5);
+        let mut resp = Resp::new(Arc::from(["127.0.0.1:1".to_owned()]), 5, CONNECT_TIMEOUT);
         let Written::Refused(trouble) = resp.write("key", b"value").await else {
             panic!("nothing was sent");
         };
@@ -220,7 +223,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let accepting = tokio::spawn(async move { listener.accept().await.map(drop) });
-        let mut resp = Resp::new(Arc::from([address]), 0);
+        let mut resp = Resp::new(Arc::from([address]), 0, CONNECT_TIMEOUT);
         let written = resp.write("key", b"value").await;
         assert!(matches!(written, Written::Uncertain(_)), "{written:?}");
         accepting.await.unwrap().unwrap();

@@ -48,6 +48,7 @@ pub(crate) struct Load {
     client: Client,
     entries: Arc<[String]>,
     via: Via,
+    timeout: Duration,
 }
 
 /// The longest silences of a shard.
@@ -91,6 +92,7 @@ impl Load {
             client,
             entries: entries.into(),
             via: options.via,
+            timeout: options.timeout,
         };
         for (shard, places) in places.into_iter().enumerate() {
             load.start_shard(options, shard, &places);
@@ -135,7 +137,9 @@ impl Load {
     fn access(&self, number: usize) -> Access {
         match self.via {
             Via::Client => Access::Client(self.client.clone()),
-            Via::Node | Via::Proxy => Access::Resp(Resp::new(Arc::clone(&self.entries), number)),
+            Via::Node | Via::Proxy => {
+                Access::Resp(Resp::new(Arc::clone(&self.entries), number, self.timeout))
+            }
         }
     }
 

@@ -90,7 +90,8 @@ impl<'a> Failover<'a> {
         options: &'a FailoverOptions,
         cluster: Cluster,
     ) -> Result<Failover<'a>, FailoverError> {
-        let connecting = Client::connect(cluster.seeds()).await;
+        let client = Client::builder().timeout(options.timeout);
+        let connecting = client.connect(cluster.seeds()).await;
         let client = connecting.map_err(|error| FailoverError::Connect(error.to_string()))?;
         let shards: Vec<String> = (0..options.shards as usize)
             .map(|shard| cluster.shard_name(shard).to_owned())

@@ -34,6 +34,9 @@ pub struct FailoverOptions {
     /// How the load reaches the cluster.
     #[arg(long, value_enum, default_value_t = Via::Client)]
     pub via: Via,
+    /// How long an operation may take, retries included: of the Rust client, and of nodes and proxies on behalf of others.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = quantity::duration)]
+    pub timeout: Duration,
     /// Writes a second on each shard, and reads by those who only read. Who writes a key reads it before.
     #[arg(long, value_name = "OPS_PER_SECOND", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub rate: u64,
@@ -76,6 +79,11 @@ pub struct FailoverOptions {
 }
 
 impl FailoverOptions {
+    /// What nodes and proxies are told of the time that an operation may take.
+    pub(crate) fn forward_timeout(&self) -> String {
+        format!("--forward-timeout-ms={}", self.timeout.as_millis().max(1))
+    }
+
     /// An error if they contradict each other.
     pub(crate) fn check(&self) -> Result<(), FailoverError> {
         let needs_replica = self.r#break.iter().any(|way| way.needs_replica());

@@ -75,7 +75,9 @@ impl Cluster {
             directory,
         };
         for index in 0..(options.shards * options.members) as usize {
-            let node = Node::new(index, cluster.members, &program, &options.node_arg)?;
+            let mut arguments = vec![options.forward_timeout()];
+            arguments.extend_from_slice(&options.node_arg);
+            let node = Node::new(index, cluster.members, &program, arguments)?;
             cluster.nodes.push(node);
             cluster.restart(index)?;
         }
@@ -97,6 +99,7 @@ impl Cluster {
         let mut command = Command::new(program);
         let seeds = self.seeds().join(",");
         command.args(["--seeds", &seeds, "--port", &port]);
+        command.arg(options.forward_timeout());
         let mut process = Process::start("proxy", &mut command, self.directory.path())?;
         process.wait_for_line("ready", PATIENCE).await?;
         self.proxy = Some((process, format!("127.0.0.1:{port}")));

@@ -31,14 +31,14 @@ impl Node {
         index: usize,
         members: usize,
         program: &Path,
-        arguments: &[String],
+        arguments: Vec<String>,
     ) -> Result<Node, FailoverError> {
         Ok(Node {
             name: format!("n{}", index + 1),
             shard: format!("s{}", index / members + 1),
             program: program.to_owned(),
             replicas: members - 1,
-            arguments: arguments.to_vec(),
+            arguments,
             ports: free_ports(3)?,
             starts: 0,
             process: None,
