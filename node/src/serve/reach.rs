@@ -116,10 +116,10 @@ async fn announce_new(coordinator: &Arc<dyn Coordinator>, keys: &Keys, followed:
     let Ok(listing) = coordinator.list(Keys::ROOT).await else {
         return;
     };
-    let records = listing.records.iter();
-    let others: BTreeSet<&str> = records
-        .filter_map(|(key, _)| Keys::cluster_of(key))
-        .collect();
+    let mut others: BTreeSet<&str> = BTreeSet::new();
+    others.extend((listing.records.iter()).filter_map(|(key, _)| Keys::cluster_of(key)));
+    // Another node of this one may have come meanwhile.
+    others.remove(&**keys.cluster());
     if !others.is_empty() {
         let others = others.into_iter().collect::<Vec<_>>().join(", ");
         let cluster = &**keys.cluster();
