@@ -167,7 +167,7 @@ const VALUES: [&str; 16] = [
 ];
 /// Never so short that a key could expire in the one server and not yet in the other.
 const LIVES: [&str; 9] = [
-    "100",
+    "500000",
     "100000",
     "90000000",
     "0",
