@@ -117,17 +117,23 @@ struct End {
 impl End {
     async fn run(mut self) {
         let mut pause = PAUSE_FIRST;
+        let mut said = String::new();
         loop {
             match timeout(self.settings.lease * 2, self.connect()).await {
                 Ok(Ok((frames, answers))) => {
                     pause = PAUSE_FIRST;
+                    said.clear();
                     let broken = self.converse(frames, answers).await;
                     let to = &self.settings.hello.to;
                     tracing::info!(%to, stream = ?self.stream, reason = broken, "a stream to a follower broke");
                 }
                 Ok(Err(error)) => {
                     let to = &self.settings.hello.to;
-                    tracing::debug!(%to, stream = ?self.stream, error, "cannot reach a follower");
+                    // Once for as long as it stays the same, however often it is tried.
+                    if self.stream == Stream::Feed && said != error {
+                        tracing::warn!(%to, error, "cannot reach a follower");
+                        said = error;
+                    }
                 }
                 Err(_) => {}
             }
