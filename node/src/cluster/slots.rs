@@ -122,7 +122,11 @@ impl SlotKeeper {
             self.drop_keys(&serve.difference(served)).await;
         }
         open(serve.clone());
-        *served = Some(serve);
+        if served.replace(serve.clone()).is_none() {
+            // What an earlier primary gave away, and did not live to drop.
+            let others = SlotSet::all().difference(&serve).difference(&leaving);
+            self.drop_keys(&others).await;
+        }
         if leaving.is_empty() {
             return Ok(found.revision);
         }
