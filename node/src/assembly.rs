@@ -58,6 +58,8 @@ impl Sockets {
             zone: String::new(),
             weight: 1.0,
             shard: None,
+            lease_ms: None,
+            grace_ms: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             unknown: Map::new(),
         }

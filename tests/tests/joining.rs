@@ -100,3 +100,18 @@ fn a_second_node_of_the_same_name_is_refused_and_the_first_goes_on() {
     assert!(said.iter().any(|line| line.contains("n0")), "{said:#?}");
     assert_eq!(cluster.connect(0).ask("SET still 1").text(), "OK");
 }
+
+#[test]
+fn a_node_whose_times_could_let_two_serve_a_shard_is_refused() {
+    let mut cluster = Cluster::empty(&[]);
+    let first = cluster.add(&[]);
+    cluster.wait_ready(first);
+    let second = cluster.add(&["--lease-ms", "500", "--grace-ms", "800"]);
+    let (code, said) = cluster.wait_exit(second);
+    assert_eq!(code, Some(2), "{said:#?}");
+    let refusal = said.last().unwrap();
+    assert!(
+        refusal.contains("--lease-ms 500") && refusal.contains("n0"),
+        "{refusal}"
+    );
+}

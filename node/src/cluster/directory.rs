@@ -276,6 +276,8 @@ mod tests {
             zone: String::new(),
             weight: 1.0,
             shard: None,
+            lease_ms: None,
+            grace_ms: None,
             version: "0".into(),
             unknown: Map::new(),
         }

@@ -16,6 +16,7 @@
 //!
 //! Every change is a compare-and-set on the record's revision.
 
+mod agreement;
 mod controller;
 mod directory;
 mod follow;
@@ -31,6 +32,7 @@ mod slots;
 mod topology;
 mod zones;
 
+pub use agreement::disagreement;
 pub use controller::Controller;
 pub use directory::{Absent, Directory, Unreadable, Versioned};
 pub use follow::{FollowError, Followed, follow};

@@ -32,6 +32,12 @@ pub struct NodeRecord {
     /// The only shard that the node may be a member of, if the operator named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
+    /// `--lease-ms`, if the node says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u32>,
+    /// `--grace-ms`, if the node says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u32>,
     /// Version of Larder.
     #[serde(default)]
     pub version: String,

@@ -28,6 +28,8 @@ pub(super) fn node(name: &str) -> NodeRecord {
         zone: String::new(),
         weight: 1.0,
         shard: None,
+        lease_ms: None,
+        grace_ms: None,
         version: "0".into(),
         unknown: Map::new(),
     }

@@ -107,6 +107,8 @@ fn record(settings: &ServeSettings, sockets: &Sockets, me: &Identity) -> NodeRec
         zone: settings.zone.clone(),
         weight: settings.weight,
         shard: settings.shard.clone(),
+        lease_ms: Some(settings.member.lease_ms),
+        grace_ms: Some(settings.member.grace_ms),
         ..sockets.record(&host, &me.incarnation)
     }
 }

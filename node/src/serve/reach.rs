@@ -6,7 +6,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     assembly::{Assembly, Threads},
-    cluster::{FollowError, Followed, Keys, RegisterError, Registration, follow},
+    cluster::{
+        Directory, FollowError, Followed, Keys, RegisterError, Registration, disagreement, follow,
+    },
     coordinator::{Coordinator, CoordinatorError, EtcdSettings},
     settings::ServeSettings,
 };
@@ -131,7 +133,8 @@ async fn announce_new(coordinator: &Arc<dyn Coordinator>, keys: &Keys, followed:
     }
 }
 
-/// Writes the node's record. Tries for a while if etcd is out of reach.
+/// Writes the node's record, and takes it back if the others that are there have settings with which it must not be a
+/// member beside them. Tries for a while if etcd is out of reach.
 pub(super) async fn register(
     settings: &ServeSettings,
     assembly: &Assembly,
@@ -140,14 +143,35 @@ pub(super) async fn register(
     let shown = settings.etcd.endpoints.join(",");
     let mut patience = Patience::of(settings);
     let registration = Arc::clone(registration);
+    let (coordinator, keys) = (Arc::clone(&assembly.coordinator), assembly.keys.clone());
+    let name = settings.name.clone();
     let registering = assembly.threads.on_peer(async move {
         loop {
-            match registration.register().await {
-                Ok(()) => return Ok(()),
-                Err(RegisterError::Coordinator(error)) => patience.bear(&shown, error).await?,
+            let registered = match registration.register().await {
+                Ok(()) => directory(&*coordinator, &keys).await,
+                Err(RegisterError::Coordinator(error)) => Err(error),
                 Err(error) => return Err(error.to_string()),
+            };
+            match registered.map(|directory| disagreement(&directory, &name)) {
+                Ok(None) => return Ok(()),
+                Ok(Some(disagreement)) => {
+                    drop(registration.deregister().await);
+                    return Err(disagreement);
+                }
+                Err(error) => patience.bear(&shown, error).await?,
             }
         }
     });
     registering.await?
+}
+
+/// The records as they are now.
+async fn directory(
+    coordinator: &dyn Coordinator,
+    keys: &Keys,
+) -> Result<Directory, CoordinatorError> {
+    let (listing, now) = (coordinator.list(keys.prefix()).await?, Instant::now());
+    let mut directory = Directory::empty(keys.clone(), now);
+    directory.replace(listing.records, listing.revision, now);
+    Ok(directory)
 }
