@@ -11,6 +11,7 @@ use crate::etcd::EtcdServer;
 use crate::process::{Process, program};
 use crate::raw::{Connection, encode};
 use crate::reply::Reply;
+use crate::tool::http_get;
 use crate::wait::{self, PATIENCE};
 
 /// A node that takes longer to answer is not looked at.
@@ -215,13 +216,7 @@ impl Cluster {
     /// A page of a node's admin port.
     #[track_caller]
     pub fn page(&self, node: usize, path: &str) -> String {
-        let mut stream =
-            TcpStream::connect(self.nodes[node].admin).expect("the admin port is open");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").expect("it is read");
-        let mut page = String::new();
-        stream.read_to_string(&mut page).expect("it is answered");
-        page
+        http_get(self.nodes[node].admin, path)
     }
 
     /// The value of a metric; of the first one, if there are several by labels.

@@ -1,13 +1,14 @@
 //! Programs that run to an end: redis-cli, redis-benchmark, the Python suites.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::dev::Dev;
 use crate::tree;
+use crate::wait::PATIENCE;
 
 /// What a program left behind.
 #[derive(Debug)]
@@ -126,4 +127,15 @@ pub fn python_suite(name: &str, cluster: &Dev) {
         !finished.stderr.contains("Ran 0 tests"),
         "{name} holds no test"
     );
+}
+
+/// The whole answer to a request for a page over HTTP.
+#[track_caller]
+pub fn http_get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("somebody listens there");
+    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").expect("it is read");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("it is answered");
+    page
 }

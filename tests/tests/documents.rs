@@ -165,6 +165,33 @@ fn every_config_parameter_is_documented() {
     assert!(missing.is_empty(), "docs/SETTINGS.md lacks {missing:?}");
 }
 
+#[test]
+fn every_metric_is_documented_as_it_explains_itself() {
+    let text = tree::text("docs/METRICS.md");
+    let larder = Dev::with(&["--shards", "1", "--replicas", "1", "--admin-port", "0"]);
+    let screen = larder.process.stdout();
+    let admin = screen
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("admin"))
+        .and_then(|rest| rest.trim().strip_prefix("http "))
+        .expect("the admin port is on the screen");
+    let page = tool::http_get(admin.parse().unwrap(), "/metrics");
+    let told = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
+    let (mut known, mut missing) = (0, Vec::new());
+    for (name, help) in told {
+        known += 1;
+        let row = |line: &str| {
+            line.starts_with(&format!("| `{name}` |")) && line.ends_with(&format!("| {help} |"))
+        };
+        if !text.lines().any(row) {
+            missing.push(format!("{name}: {help}"));
+        }
+    }
+    assert!(known > 20 && missing.is_empty(), "{missing:#?} of {known}");
+}
+
 /// The lines of the README's example are those of the example in the client's documentation, in the same order.
 #[test]
 fn the_readme_example_is_one_that_is_compiled() {
