@@ -34,8 +34,8 @@ pub struct Core {
     pub(super) absent: BTreeMap<MemberId, Absence>,
     /// Until when this node is registered; `None`: it has not been yet.
     pub(super) registered_until: Option<Time>,
-    /// The node was not registered for a while, and has not changed the record since. Somebody may be about to take the
-    /// shard for that reason, and would succeed if the record stayed as it is.
+    /// The node was not registered for a while, or may not have been, and has not changed the record since. Somebody may
+    /// be about to take the shard for that reason, and would succeed if the record stayed as it is.
     pub(super) lapsed: bool,
     /// The node is to stop.
     pub(super) draining: bool,
@@ -240,7 +240,13 @@ impl Core {
     }
 
     fn registered(&mut self, until: Time, now: Time) {
-        if self.registered_until.is_some_and(|before| before <= now) {
+        // Who is in sync before this is known may have been registered, and not any more.
+        let in_sync = |seen: &Versioned| seen.record.in_sync.contains(&self.me);
+        let lapsed = match self.registered_until {
+            Some(before) => before <= now,
+            None => self.seen.as_ref().is_some_and(in_sync),
+        };
+        if lapsed {
             self.lapsed = true;
             self.exchange.lapsed();
         }
