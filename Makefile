@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # The steps of `test` share cargo's build lock and two cores: one after the other, the cheapest first.
 .NOTPARALLEL:
-.PHONY: help up build fmt lint unit doctest doc e2e sim deny test bench failover
+.PHONY: help up build fmt lint unit doctest doc e2e sim model deny test bench failover
 
 ARGS ?=
 SEEDS ?= 10000
@@ -55,6 +55,10 @@ sim: ## Simulate shards in trouble: SEEDS=n tries so many seeds, from FIRST=n on
 	@tools/need cargo cc
 	LARDER_SIM_SEEDS=$(SEEDS) LARDER_SIM_FIRST=$(FIRST) LARDER_SIM_SEED=$(SEED) cargo test --profile sim \
 	    --package larder-tests --test sim what_must_hold -- --nocapture
+
+model: ## Check the election exhaustively, within the bounds that take some minutes
+	@tools/need cargo cc
+	cargo test --profile sim --package larder-tests --test election_model -- --include-ignored --nocapture --test-threads 1
 
 test: lint unit doctest doc e2e ## Everything that must hold before a change lands
 

@@ -9,7 +9,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Follower {
     /// When the primary of the highest term was last heard, or the term first seen.
-    heard: Time,
+    pub(super) heard: Time,
     /// The term of the feed that this member's log follows; `None`: it follows none.
     feed: Option<u64>,
     /// From the last `Reset`.

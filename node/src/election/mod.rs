@@ -35,6 +35,8 @@
 //!   another revision.
 
 mod absence;
+#[cfg(any(test, feature = "checking"))]
+mod aging;
 mod core;
 mod event;
 mod exchange;

@@ -18,7 +18,7 @@ pub(super) struct Primary {
     pub(super) since: Time,
     /// The other members, as far as they are known to be there.
     pub(super) followers: BTreeMap<MemberId, Follower>,
-    next_heartbeat: Time,
+    pub(super) next_heartbeat: Time,
     pub(super) joining: Option<Joining>,
     pub(super) hand_over: Option<HandOver>,
     /// Until when this member may serve. What it last said with [`Action::Lease`].
@@ -28,9 +28,9 @@ pub(super) struct Primary {
     /// What it last said with [`Action::Commit`].
     commit: Option<Commit>,
     /// Up to here all in-sync members have everything.
-    committed: u64,
+    pub(super) committed: u64,
     /// Everything that was acknowledged when the last step began, in this term or an earlier one, is at or below this.
-    bound: u64,
+    pub(super) bound: u64,
 }
 
 /// What a primary knows of a follower, in its term.
@@ -39,7 +39,7 @@ pub(super) struct Follower {
     /// When the newest heartbeat that it answered was sent.
     pub(super) answered: Option<Time>,
     /// The follower's time in that answer.
-    echo: Option<Time>,
+    pub(super) echo: Option<Time>,
     /// It wants to go.
     pub(super) leaving: bool,
     pub(super) progress: Progress,

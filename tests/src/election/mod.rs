@@ -2,6 +2,7 @@
 
 mod flow;
 pub mod member;
+pub mod model;
 pub mod script;
 mod show;
 mod world;
