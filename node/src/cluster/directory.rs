@@ -98,6 +98,14 @@ impl Directory {
             .map(|(name, shard)| (name.as_str(), shard))
     }
 
+    /// The shard that a node is assigned to instead of this one.
+    pub fn moved_from(&self, shard: &str, node: &str) -> Option<&str> {
+        let here = self.shards.get(shard);
+        let stays = here.is_some_and(|here| here.record.assigns(node));
+        let now = self.shard_of(node).filter(|_| !stays);
+        now.map(|(name, _)| name)
+    }
+
     /// A node's record, or the last one known of a node that is gone.
     pub fn node(&self, name: &str) -> Option<&NodeRecord> {
         let there = self.nodes.get(name).map(|node| &node.record);

@@ -17,6 +17,7 @@
 //! Every change is a compare-and-set on the record's revision.
 
 mod agreement;
+mod assignment;
 mod controller;
 mod directory;
 mod follow;
@@ -33,6 +34,7 @@ mod topology;
 mod zones;
 
 pub use agreement::disagreement;
+pub use assignment::reassigned;
 pub use controller::Controller;
 pub use directory::{Absent, Directory, Unreadable, Versioned};
 pub use follow::{FollowError, Followed, follow};

@@ -7,7 +7,12 @@
 
 mod reach;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use larder_proxy::{Front, Listener, process, settings::parse_bytes};
 use tokio::{
@@ -19,7 +24,9 @@ use crate::{
     Governor, Identity,
     admin::{Admin, AdminListener, Subject},
     assembly::{self, Assembly, Serving, Sockets, Threads},
-    cluster::{Controller, GrpcProbe, Held, Keys, NodeRecord, RegisterError, Registration},
+    cluster::{
+        Controller, GrpcProbe, Held, Keys, NodeRecord, RegisterError, Registration, reassigned,
+    },
     coordinator::{Coordinator, Etcd},
     memory,
     peer::Membership,
@@ -76,7 +83,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), String> {
 
     let outcome = tokio::select! {
         () = stop.received() => Ok(()),
-        lost = &mut lost => Err(lost.map_or_else(|_| "the node's registration ended".to_owned(), |error| error.to_string())),
+        lost = &mut lost => Err(lost.unwrap_or_else(|_| "the node's registration ended".to_owned())),
     };
     let patience = Duration::from_secs(settings.resp.drain_seconds);
     tokio::select! {
@@ -141,11 +148,9 @@ impl Assembly {
         registration: &Arc<Registration>,
         held: watch::Receiver<Held>,
         admin: Option<AdminListener>,
-    ) -> Result<(oneshot::Receiver<RegisterError>, Membership, Arc<Front>), String> {
+    ) -> Result<(oneshot::Receiver<String>, Membership, Arc<Front>), String> {
         let (losing, lost) = oneshot::channel();
         let peer = self.threads.peer.first();
-        let kept = Arc::clone(registration);
-        peer.spawn(async move { drop(losing.send(kept.keep().await)) });
         let controller = Controller {
             coordinator: Arc::clone(&self.coordinator),
             keys: self.keys.clone(),
@@ -156,6 +161,12 @@ impl Assembly {
         peer.spawn(async move { controller.run(directory, lease).await });
         let (node, front) = (Arc::clone(&serving.node), Arc::clone(&serving.front));
         let membership = self.join(serving, held.clone()).await?;
+        let (kept, shard) = (Arc::clone(registration), membership.shard());
+        let (name, directory) = (settings.name.clone(), self.followed.directory.clone());
+        peer.spawn(async move {
+            let keeping = pin!(kept.keep());
+            keep_place(keeping, reassigned(&name, shard, directory), losing).await;
+        });
         if let Some(listener) = admin {
             let subject = Subject {
                 node,
@@ -167,6 +178,21 @@ impl Assembly {
             self.threads.workers.first().spawn(admin.serve(listener));
         }
         Ok((lost, membership, front))
+    }
+}
+
+/// Keeps the registration, and tells why the node has lost its place. Until it has left, it stays registered if it can.
+async fn keep_place(
+    mut keeping: Pin<&mut impl Future<Output = RegisterError>>,
+    moving: impl Future<Output = String>,
+    losing: oneshot::Sender<String>,
+) {
+    tokio::select! {
+        error = &mut keeping => drop(losing.send(error.to_string())),
+        moved = moving => {
+            drop(losing.send(moved));
+            keeping.await;
+        }
     }
 }
 
