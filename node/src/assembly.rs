@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     Fence, Governor, Identity, Node, NodeBackend, Parts,
-    cluster::{Directory, Followed, Held, Keys, NodeRecord, SlotKeeper},
+    cluster::{Directory, Followed, Held, Keys, NodeRecord, SlotKeeper, boot_id},
     coordinator::Coordinator,
     engine::{Engine, EngineConfig},
     grpc::{self, GrpcListener},
@@ -60,6 +60,7 @@ impl Sockets {
             shard: None,
             lease_ms: None,
             grace_ms: None,
+            boot_id: boot_id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             unknown: Map::new(),
         }

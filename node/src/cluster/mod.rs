@@ -40,7 +40,7 @@ pub use directory::{Absent, Directory, Unreadable, Versioned};
 pub use follow::{FollowError, Followed, follow};
 pub use keys::Keys;
 pub use placement::{Change, Placement, next_plan, plan};
-pub use probe::{GrpcProbe, Presence, Probe};
+pub use probe::{GrpcProbe, Presence, Probe, boot_id};
 pub use records::{
     ControllerRecord, MemberRecord, MoveRecord, NodeRecord, RangeRecord, RecordError, ShardRecord,
     SlotsRecord, decode, encode,

@@ -20,10 +20,17 @@ pub enum Presence {
         /// Its incarnation.
         incarnation: String,
     },
-    /// Certainly nobody: the machine is there and refuses connections.
+    /// Nobody: whichever machine has this address, seen from here, refuses connections.
     Nobody,
     /// Nobody answered, or nobody who could be understood, for this reason. There may be somebody.
     Silent(String),
+}
+
+/// Which boot of which machine this process runs on; empty if the system does not say. No two machines have the same,
+/// and only processes that have the same mean the same place by a loopback address.
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
 /// Asks addresses who is there.

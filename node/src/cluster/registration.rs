@@ -1,15 +1,22 @@
 //! A node's place among the others: its record, written with a lease that this process keeps alive.
 //!
 //! ```text
-//!            record free, or of a process that is dead
+//!            record free, or of a process of this machine that is dead
 //! register ------------------------------------------> held --keep-alive every third of its time--+
 //!    |  ^                                               |  ^                                      |
-//!    |  '-- wait for its lease: nobody answers there    |  '--------------------------------------+
+//!    |  '-- wait for its lease: it may be alive         |  '--------------------------------------+
 //!    v                                                  v lease gone
-//!  refused: a process of this name answers           register again, as the same incarnation
+//!  refused: a process of this name answers           register again, as the same incarnation, unless another
+//!                                                    process has the name now, or this one is leaving
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio::{
@@ -21,7 +28,7 @@ use super::{
     Keys, NodeRecord, decode, encode,
     probe::{Presence, Probe},
 };
-use crate::coordinator::{Coordinator, CoordinatorError, LeaseId};
+use crate::coordinator::{Coordinator, CoordinatorError, LeaseId, Record};
 
 /// How often it is looked whether the record of a predecessor is gone.
 const PREDECESSOR_INTERVAL: Duration = Duration::from_millis(250);
@@ -42,6 +49,9 @@ pub struct Registration {
     ttl: Duration,
     probe: Arc<dyn Probe>,
     held: watch::Sender<Held>,
+    /// The node is about to go: no lease is held any more, and nothing is written. Written and read under the lock of
+    /// `held`, except where it only saves work.
+    leaving: AtomicBool,
 }
 
 impl std::fmt::Debug for Registration {
@@ -83,6 +93,9 @@ pub enum RegisterError {
         /// Its gRPC address.
         address: String,
     },
+    /// The node is about to go.
+    #[error("the node is leaving")]
+    Leaving,
     /// The record cannot be written or read.
     #[error("the record of node '{0}' cannot be read or written: {1}")]
     Record(String, String),
@@ -95,8 +108,8 @@ pub enum RegisterError {
 enum Place {
     /// This revision may be replaced; 0: there is nothing.
     Free(u64),
-    /// Somebody may be alive; nobody answered, for this reason.
-    Silent(String),
+    /// Somebody may be alive, for this reason.
+    Unsure(String),
 }
 
 impl Registration {
@@ -118,6 +131,7 @@ impl Registration {
             ttl,
             probe,
             held,
+            leaving: AtomicBool::new(false),
         };
         (registration, follow)
     }
@@ -127,16 +141,19 @@ impl Registration {
         let deadline = Instant::now() + self.ttl * PREDECESSOR_LEASES;
         let mut said = false;
         loop {
+            if self.leaving.load(Relaxed) {
+                return Err(RegisterError::Leaving);
+            }
             let expected = match self.place().await? {
                 Place::Free(expected) => expected,
-                Place::Silent(_) if Instant::now() >= deadline => return Err(self.taken().await),
-                Place::Silent(reason) => {
+                Place::Unsure(_) if Instant::now() >= deadline => return Err(self.taken().await),
+                Place::Unsure(reason) => {
                     if !said {
                         let name = &self.name;
                         tracing::warn!(
                             name,
                             reason,
-                            "a node of this name was here and does not answer: waiting for its lease to end"
+                            "a node of this name was here, and may be alive: waiting for its lease to end"
                         );
                         said = true;
                     }
@@ -146,16 +163,16 @@ impl Registration {
             };
             match self.write(expected).await {
                 // Somebody was faster, or it was us and the answer was lost.
-                Err(CoordinatorError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(RegisterError::Coordinator(CoordinatorError::Conflict { .. })) => {}
+                Err(error) => return Err(error),
                 Ok(()) => return Ok(()),
             }
         }
     }
 
-    async fn write(&self, expected: u64) -> Result<(), CoordinatorError> {
-        let value =
-            encode(&self.record).map_err(|error| CoordinatorError::Refused(error.to_string()))?;
+    async fn write(&self, expected: u64) -> Result<(), RegisterError> {
+        let value = encode(&self.record)
+            .map_err(|error| RegisterError::Record(self.name.clone(), error.to_string()))?;
         let asked = Instant::now();
         let lease = self.coordinator.grant(self.ttl).await?;
         let key = self.keys.node(&self.name);
@@ -163,11 +180,28 @@ impl Registration {
             .coordinator
             .compare_and_set(&key, expected, value, Some(lease));
         written.await?;
-        self.held.send_replace(Held {
+        let held = Held {
             lease: Some(lease),
             until: Some(asked + self.ttl),
+        };
+        let holding = self.hold(held);
+        if holding.is_err() {
+            // Whoever told the node to leave did not know of this lease yet.
+            self.coordinator.revoke(lease).await?;
+        }
+        holding
+    }
+
+    /// Notes what is held, unless the node is leaving.
+    fn hold(&self, next: Held) -> Result<(), RegisterError> {
+        let holding = self.held.send_if_modified(|held| {
+            let holding = !self.leaving.load(Relaxed);
+            if holding {
+                *held = next;
+            }
+            holding
         });
-        Ok(())
+        holding.then_some(()).ok_or(RegisterError::Leaving)
     }
 
     /// Looks who has the name.
@@ -176,9 +210,11 @@ impl Registration {
         let Some(found) = self.coordinator.get(&key).await? else {
             return Ok(Place::Free(0));
         };
-        let other: NodeRecord = decode(&found.value)
-            .map_err(|error| RegisterError::Record(self.name.clone(), error.to_string()))?;
-        if other.incarnation == self.record.incarnation || other.grpc == self.record.grpc {
+        let other = self.read(&found)?;
+        let same_machine = !other.boot_id.is_empty() && other.boot_id == self.record.boot_id;
+        if other.incarnation == self.record.incarnation
+            || same_machine && other.grpc == self.record.grpc
+        {
             // Written by this process, or by one that listened where only this one can listen now.
             return Ok(Place::Free(found.revision));
         }
@@ -193,9 +229,21 @@ impl Registration {
             {
                 Err(self.taken_at(other.grpc))
             }
-            Presence::Node { .. } | Presence::Nobody => Ok(Place::Free(found.revision)),
-            Presence::Silent(reason) => Ok(Place::Silent(reason)),
+            Presence::Node { .. } | Presence::Nobody if same_machine => {
+                Ok(Place::Free(found.revision))
+            }
+            // The address may mean one machine here and another there, as 127.0.0.1 does.
+            Presence::Node { .. } | Presence::Nobody => Ok(Place::Unsure(format!(
+                "it is not at {}, but was on another machine, or before this one was booted",
+                other.grpc
+            ))),
+            Presence::Silent(reason) => Ok(Place::Unsure(reason)),
         }
+    }
+
+    fn read(&self, found: &Record) -> Result<NodeRecord, RegisterError> {
+        decode(&found.value)
+            .map_err(|error| RegisterError::Record(self.name.clone(), error.to_string()))
     }
 
     fn taken_at(&self, address: String) -> RegisterError {
@@ -215,7 +263,7 @@ impl Registration {
     }
 
     /// Keeps the lease alive, and registers again when it was lost, for as long as this is polled. Returns when another
-    /// process has taken the name meanwhile.
+    /// process has taken the name meanwhile, or the node is leaving.
     pub async fn keep(&self) -> RegisterError {
         let mut pause = self.ttl / 3;
         loop {
@@ -239,23 +287,40 @@ impl Registration {
             None => Err(CoordinatorError::LeaseGone),
         };
         match renewed {
-            Ok(ttl) => {
+            // A lease alone is nothing: the record may be another's.
+            Ok(ttl) if self.is_ours().await? => {
                 let until = Some(asked + ttl);
-                self.held.send_replace(Held { lease, until });
-                Ok(())
+                self.hold(Held { lease, until })
             }
-            Err(CoordinatorError::LeaseGone) => {
+            Ok(_) | Err(CoordinatorError::LeaseGone) => {
+                self.hold(Held::default())?;
                 tracing::warn!("the node's lease is gone: registering again");
-                self.held.send_replace(Held::default());
                 self.register().await
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Ends the lease, and with it everything that was written with it.
+    /// Whether the record is there and this process's. It is an error that it is another's.
+    async fn is_ours(&self) -> Result<bool, RegisterError> {
+        let found = self.coordinator.get(&self.keys.node(&self.name)).await?;
+        let Some(found) = found else {
+            return Ok(false);
+        };
+        let record = self.read(&found)?;
+        match record.incarnation == self.record.incarnation {
+            true => Ok(true),
+            false => Err(self.taken_at(record.grpc)),
+        }
+    }
+
+    /// Ends the lease, and with it everything that was written with it, for good: nothing is registered again.
     pub async fn deregister(&self) -> Result<(), CoordinatorError> {
-        let held = self.held.send_replace(Held::default());
+        let mut held = Held::default();
+        self.held.send_modify(|now| {
+            self.leaving.store(true, Relaxed);
+            std::mem::swap(&mut held, now);
+        });
         match held.lease {
             Some(lease) => self.coordinator.revoke(lease).await,
             None => Ok(()),
@@ -264,127 +329,5 @@ impl Registration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        cluster::{probe::testing::Answers, sample::node},
-        coordinator::{Embedded, Record},
-    };
-
-    const TTL: Duration = Duration::from_secs(10);
-
-    fn registration(
-        records: &Arc<Embedded>,
-        incarnation: &str,
-        grpc: &str,
-        probe: Answers,
-    ) -> (Registration, watch::Receiver<Held>) {
-        let record = NodeRecord {
-            incarnation: incarnation.into(),
-            grpc: grpc.into(),
-            ..node("a")
-        };
-        let coordinator: Arc<dyn Coordinator> = Arc::clone(records) as _;
-        Registration::new(
-            coordinator,
-            Keys::of("c"),
-            "a",
-            record,
-            TTL,
-            Arc::new(probe),
-        )
-    }
-
-    async fn record(records: &Embedded) -> Option<Record> {
-        records.get(&Keys::of("c").node("a")).await.unwrap()
-    }
-
-    async fn incarnation(records: &Embedded) -> Option<String> {
-        let record = record(records).await?;
-        Some(decode::<NodeRecord>(&record.value).unwrap().incarnation)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_record_lives_as_long_as_it_is_kept() {
-        let records = Arc::new(Embedded::new());
-        let (first, held) = registration(&records, "1", "h:1", Answers::nobody());
-        first.register().await.unwrap();
-        assert_eq!(held.borrow().until, Some(Instant::now() + TTL));
-        let kept = tokio::time::timeout(TTL * 5, first.keep()).await;
-        assert!(kept.is_err());
-        assert_eq!(incarnation(&records).await.as_deref(), Some("1"));
-        assert!(held.borrow().lasts(Instant::now()));
-        sleep(TTL + Duration::from_secs(1)).await;
-        assert_eq!(incarnation(&records).await, None);
-        assert!(!held.borrow().lasts(Instant::now()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lost_lease_is_followed_by_another_for_the_same_incarnation() {
-        let records = Arc::new(Embedded::new());
-        let (node, held) = registration(&records, "1", "h:1", Answers::nobody());
-        node.register().await.unwrap();
-        let lease = held.borrow().lease.unwrap();
-        records.revoke(lease).await.unwrap();
-        assert_eq!(incarnation(&records).await, None);
-        assert!(tokio::time::timeout(TTL, node.keep()).await.is_err());
-        assert_eq!(incarnation(&records).await.as_deref(), Some("1"));
-        assert_ne!(held.borrow().lease, Some(lease));
-        node.deregister().await.unwrap();
-        assert_eq!(incarnation(&records).await, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_process_of_the_same_name_that_answers_keeps_it() {
-        let records = Arc::new(Embedded::new());
-        let (first, _) = registration(&records, "1", "h:1", Answers::nobody());
-        first.register().await.unwrap();
-        let (second, _) = registration(&records, "2", "h:2", Answers::node("c", "a", "1"));
-        let error = second.register().await.unwrap_err().to_string();
-        assert!(
-            error.contains("node 'a' in cluster 'c'") && error.contains("h:1"),
-            "{error}"
-        );
-        assert_eq!(incarnation(&records).await.as_deref(), Some("1"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_process_that_is_certainly_dead_is_replaced_at_once() {
-        let dead = [
-            ("h:2", Answers::nobody()),
-            ("h:2", Answers::node("c", "a", "3")),
-            ("h:2", Answers::node("c", "b", "1")),
-            ("h:2", Answers::node("d", "a", "1")),
-            ("h:1", Answers::silent()),
-        ];
-        for (grpc, probe) in dead {
-            let records = Arc::new(Embedded::new());
-            let (first, _) = registration(&records, "1", "h:1", Answers::nobody());
-            first.register().await.unwrap();
-            let began = Instant::now();
-            let (second, _) = registration(&records, "2", grpc, probe);
-            second.register().await.unwrap();
-            assert_eq!(began.elapsed(), Duration::ZERO);
-            assert_eq!(incarnation(&records).await.as_deref(), Some("2"));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_process_that_does_not_answer_is_waited_for_until_its_lease_has_ended() {
-        let records = Arc::new(Embedded::new());
-        let (first, _) = registration(&records, "1", "h:1", Answers::nobody());
-        first.register().await.unwrap();
-        let began = Instant::now();
-        let (second, _) = registration(&records, "2", "h:2", Answers::silent());
-        second.register().await.unwrap();
-        assert!(began.elapsed() >= TTL && began.elapsed() < TTL * 2);
-        // Unless it is kept alive.
-        let (third, _) = registration(&records, "3", "h:3", Answers::silent());
-        tokio::select! {
-            _ = second.keep() => unreachable!("nobody took the name"),
-            refused = third.register() => {
-                assert!(refused.unwrap_err().to_string().contains("h:2"));
-            }
-        }
-    }
-}
+#[path = "registration_tests.rs"]
+mod tests;

@@ -53,7 +53,7 @@ pub struct ServeSettings {
     #[arg(long, env = "LARDER_ADMIN_PORT", default_value = "9121", value_parser = admin_port)]
     pub admin_port: AdminPort,
 
-    /// Host name or address that others are told; that of --bind if it is none in particular
+    /// Host name or address that others are told; that of --bind if it is not given
     #[arg(long, env = "LARDER_ADVERTISE", value_name = "HOST")]
     pub advertise: Option<String>,
 
@@ -122,6 +122,12 @@ impl ServeSettings {
     /// What is checked of settings that only make sense together.
     pub fn check(&self) -> Result<(), String> {
         self.member.timing()?;
+        let bind = self.resp.bind;
+        if bind.is_unspecified() && self.advertise.is_none() {
+            return Err(format!(
+                "--bind {bind} is no address that others can reach: set --advertise to one of this machine"
+            ));
+        }
         let (timeout, lease) = (
             self.etcd.etcd_timeout_ms,
             self.etcd.etcd_lease_seconds * 1000,
@@ -244,10 +250,20 @@ mod tests {
                 &["--etcd-lease-seconds", "2"],
                 "--etcd-timeout-ms 1000 is too long for --etcd-lease-seconds 2: at most 666 will do",
             ),
+            (
+                &["--bind", "0.0.0.0"],
+                "--bind 0.0.0.0 is no address that others can reach: set --advertise to one of this machine",
+            ),
+            (
+                &["--bind", "::"],
+                "--bind :: is no address that others can reach: set --advertise to one of this machine",
+            ),
         ] {
             assert_eq!(settings(flags).unwrap().check(), Err(expected.into()));
         }
         assert_eq!(settings(&[]).unwrap().check(), Ok(()));
+        let told = settings(&["--bind", "0.0.0.0", "--advertise", "h"]).unwrap();
+        assert_eq!(told.check(), Ok(()));
     }
 
     #[test]
