@@ -60,6 +60,7 @@ impl Sockets {
             shard: None,
             lease_ms: None,
             grace_ms: None,
+            unclean_after_ms: None,
             boot_id: boot_id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             unknown: Map::new(),

@@ -19,6 +19,14 @@ pub fn disagreement(directory: &Directory, name: &str) -> Option<String> {
                     shown(theirs.grace_ms)
                 ));
             }
+            // Where some never begin without data, an operator counts on what the others throw away.
+            if let (Some(here), Some(there)) = (mine.unclean_after_ms, theirs.unclean_after_ms)
+                && here != there
+            {
+                return Some(format!(
+                    "--unclean-after-ms {here} is not that of node {other}, which is {there}. All nodes must have the same"
+                ));
+            }
             may_overlap(theirs, mine).then(|| {
                 format!(
                     "--grace-ms {} is too short for node {other}, whose --lease-ms is {}: this node could take a shard over that the other still serves. All nodes must have the same",
@@ -65,6 +73,34 @@ mod tests {
             sample = sample.record(name, record);
         }
         sample.directory
+    }
+
+    #[test]
+    fn all_nodes_agree_on_when_to_begin_without_data() {
+        let refused = |mine: Option<u32>, theirs: Option<u32>| {
+            let with = |name, unclean_after_ms| NodeRecord {
+                unclean_after_ms,
+                ..node(name)
+            };
+            let sample = Sample::new()
+                .record("a", with("a", theirs))
+                .record("b", with("b", mine));
+            disagreement(&sample.directory, "b")
+        };
+        for (mine, theirs) in [
+            (Some(0), Some(0)),
+            (Some(30_000), Some(30_000)),
+            (None, Some(0)),
+            (Some(0), None),
+        ] {
+            assert_eq!(refused(mine, theirs), None);
+        }
+        assert_eq!(
+            refused(Some(0), Some(30_000)).unwrap(),
+            "--unclean-after-ms 0 is not that of node a, which is 30000. All nodes must have the same"
+        );
+        assert!(refused(Some(30_000), Some(0)).is_some());
+        assert!(refused(Some(30_000), Some(20_000)).is_some());
     }
 
     #[test]

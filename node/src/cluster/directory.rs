@@ -286,6 +286,7 @@ mod tests {
             shard: None,
             lease_ms: None,
             grace_ms: None,
+            unclean_after_ms: None,
             boot_id: String::new(),
             version: "0".into(),
             unknown: Map::new(),

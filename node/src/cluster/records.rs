@@ -38,6 +38,9 @@ pub struct NodeRecord {
     /// `--grace-ms`, if the node says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_ms: Option<u32>,
+    /// `--unclean-after-ms`, if the node says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unclean_after_ms: Option<u32>,
     /// The boot of the machine that the process runs on, as in [`super::boot_id`]; empty if it is not known.
     #[serde(default)]
     pub boot_id: String,

@@ -30,6 +30,7 @@ pub(super) fn node(name: &str) -> NodeRecord {
         shard: None,
         lease_ms: None,
         grace_ms: None,
+        unclean_after_ms: None,
         boot_id: String::new(),
         version: "0".into(),
         unknown: Map::new(),

@@ -116,6 +116,7 @@ fn record(settings: &ServeSettings, sockets: &Sockets, me: &Identity) -> NodeRec
         shard: settings.shard.clone(),
         lease_ms: Some(settings.member.lease_ms),
         grace_ms: Some(settings.member.grace_ms),
+        unclean_after_ms: Some(settings.member.unclean_after_ms),
         ..sockets.record(&host, &me.incarnation)
     }
 }

@@ -140,6 +140,24 @@ impl ServeSettings {
                 lease / 3
             ));
         }
+        self.check_unclean()
+    }
+
+    /// A primary that is the only one in sync may serve for as long as it may take itself to be registered: until the
+    /// end of its time in etcd, by a clock that is slow by a tenth. One that deregisters because it stops lets its
+    /// clients finish meanwhile. Whoever begins without data must have waited for longer than both.
+    fn check_unclean(&self) -> Result<(), String> {
+        let (unclean, lease) = (
+            u64::from(self.member.unclean_after_ms),
+            self.etcd.etcd_lease_seconds,
+        );
+        let drain = self.resp.drain_seconds;
+        let least = (drain.saturating_add(1).saturating_mul(1000)).saturating_add(lease * 1100);
+        if unclean > 0 && unclean < least {
+            return Err(format!(
+                "--unclean-after-ms {unclean} is too short for --etcd-lease-seconds {lease} and --drain-seconds {drain}: at least {least} will do, or 0 for never"
+            ));
+        }
         Ok(())
     }
 
@@ -251,6 +269,10 @@ mod tests {
                 "--etcd-timeout-ms 1000 is too long for --etcd-lease-seconds 2: at most 666 will do",
             ),
             (
+                &["--unclean-after-ms", "16999"],
+                "--unclean-after-ms 16999 is too short for --etcd-lease-seconds 10 and --drain-seconds 5: at least 17000 will do, or 0 for never",
+            ),
+            (
                 &["--bind", "0.0.0.0"],
                 "--bind 0.0.0.0 is no address that others can reach: set --advertise to one of this machine",
             ),
@@ -262,6 +284,10 @@ mod tests {
             assert_eq!(settings(flags).unwrap().check(), Err(expected.into()));
         }
         assert_eq!(settings(&[]).unwrap().check(), Ok(()));
+        for enough in ["17000", "0"] {
+            let checked = settings(&["--unclean-after-ms", enough]).unwrap().check();
+            assert_eq!(checked, Ok(()));
+        }
         let told = settings(&["--bind", "0.0.0.0", "--advertise", "h"]).unwrap();
         assert_eq!(told.check(), Ok(()));
     }
