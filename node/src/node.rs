@@ -5,7 +5,7 @@ use std::{
         Arc, OnceLock,
         atomic::{
             AtomicU64, AtomicUsize,
-            Ordering::{Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
     time::{Duration, Instant},
@@ -99,6 +99,8 @@ pub struct Node {
     origin: Instant,
     /// Until when a replica's keys are fresh enough to be read, in nanoseconds since `origin`; 0: they are not.
     fresh_until: AtomicU64,
+    /// How often they were about to be thrown away.
+    copies: AtomicU64,
     topology: watch::Receiver<Arc<Topology>>,
     view: ArcSwap<View>,
     /// What the operator allowed. The engine's own limit is lower while the process takes more than that allows for.
@@ -138,6 +140,7 @@ impl Node {
             fence: parts.fence,
             origin: Instant::now(),
             fresh_until: AtomicU64::new(0),
+            copies: AtomicU64::new(0),
             topology,
             view: ArcSwap::from_pointee(view),
             memory_max,
@@ -214,6 +217,7 @@ impl Node {
 
     /// Says that the keys of this node are not to be read: before they are thrown away to be copied anew.
     pub fn set_stale(&self) {
+        self.copies.fetch_add(1, AcqRel);
         self.fresh_until.store(0, Release);
     }
 
@@ -275,10 +279,13 @@ impl Node {
     ) -> Result<Position, Closed> {
         let start = out.mark();
         let (now, access) = (Millis(now_ms), Access::Replica);
+        let copy = self.copies.load(Acquire);
         let seen = command::execute(&self.engine, command, args, now, access, out)?;
         // The order matters: a replica that is about to start anew first says that it is stale, then resets its log.
-        // So what is still fresh after the log was looked at was read and acknowledged in one history.
-        if self.log.acknowledged() >= seen && self.replica_reads() {
+        // So what is still fresh, and of the same copy, after the log was looked at was read and acknowledged in one
+        // history.
+        let acknowledged = self.log.acknowledged() >= seen;
+        if acknowledged && self.replica_reads() && self.copies.load(Acquire) == copy {
             return Ok(Position::default());
         }
         out.rewind(start);

@@ -85,6 +85,65 @@ fn a_killed_primary_comes_back_as_a_replica_and_holds_everything() {
 }
 
 #[test]
+fn a_replica_goes_on_where_it_was_after_a_break_and_has_everything_after_a_restart() {
+    let (mut cluster, primary, replica) = pair(&[]);
+    let metric = |cluster: &Cluster, name: &str| cluster.metric(primary, name);
+    let (full, partial) = ("larder_full_resyncs_total", "larder_partial_resyncs_total");
+    let begun = metric(&cluster, partial).unwrap();
+    assert_eq!(metric(&cluster, full), Some(0.0));
+    cluster.signal(replica, "STOP");
+    wait::until("the feed breaks", || {
+        let broken = metric(&cluster, "larder_feeds_broken_total");
+        broken.is_some_and(|broken| broken > 0.0)
+    });
+    for key in 0..50 {
+        ask_until_done(&cluster, primary, &["SET", &format!("missed:{key}"), "1"]);
+    }
+    cluster.signal(replica, "CONT");
+    assert_eq!(cluster.wait_whole(&BOTH, 2), primary);
+    let resumed = metric(&cluster, partial).unwrap();
+    assert!(resumed > begun);
+    assert_eq!(metric(&cluster, full), Some(0.0));
+
+    cluster.kill(replica);
+    cluster.wait_whole(&[primary], 1);
+    ask_until_done(&cluster, primary, &["SET", "missed:50", "1"]);
+    cluster.start_again(replica);
+    cluster.wait_ready(replica);
+    assert_eq!(cluster.wait_whole(&BOTH, 2), primary);
+    // From the log, which has everything from the first write on, or by a copy.
+    let both = metric(&cluster, partial).unwrap() + metric(&cluster, full).unwrap();
+    assert!(both > resumed, "{both}");
+    cluster.kill(primary);
+    for key in 0..51 {
+        let read = ask_until_done(&cluster, replica, &["GET", &format!("missed:{key}")]);
+        assert_eq!(read.text(), "1", "{key}");
+    }
+}
+
+#[test]
+fn wait_counts_nobody_once_what_was_written_is_lost() {
+    let mut cluster = Cluster::start(2, 2, &[]);
+    let primary = cluster.wait_whole(&BOTH, 2);
+    cluster.wait_whole(&[2, 3], 2);
+    // At a node of the other shard, which lives on.
+    let mut connection = cluster.connect(2);
+    connection.ask("SET lost 1");
+    assert_eq!(connection.ask("WAIT 1 5000").integer(), 1);
+    cluster.kill(1 - primary);
+    cluster.wait_whole(&[primary], 1);
+    cluster.kill(primary);
+    cluster.start_again(primary);
+    cluster.wait_ready(primary);
+    cluster.wait_whole(&[primary], 1);
+    cluster.start_again(1 - primary);
+    cluster.wait_ready(1 - primary);
+    cluster.wait_whole(&BOTH, 2);
+    assert_eq!(connection.ask("WAIT 1 1000").integer(), 0);
+    assert_eq!(connection.ask("WAIT 1 5000").integer(), 1);
+}
+
+#[test]
 fn losing_the_last_copy_is_announced() {
     let (mut cluster, primary, replica) = pair(&[]);
     cluster.connect(primary).ask("SET gone 1");

@@ -258,10 +258,7 @@ fn acceptable_node(record: &NodeRecord) -> Result<(), String> {
 }
 
 fn acceptable_shard(record: &ShardRecord) -> Result<(), String> {
-    match record.weight.is_finite() && record.weight > 0.0 {
-        true => Ok(()),
-        false => Err(format!("its weight is {}", record.weight)),
-    }
+    record.check()
 }
 
 fn acceptable_slots(record: &SlotsRecord) -> Result<(), String> {

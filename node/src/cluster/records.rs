@@ -176,7 +176,26 @@ impl MemberRecord {
     }
 }
 
+/// No shard gets that far. Positions of a term without data begin at a multiple of the term, which has to fit.
+const TERM_MAX: u64 = 1 << 22;
+
 impl ShardRecord {
+    /// Says what is wrong, if something is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (term, empty_at) = (self.term, self.empty_at);
+        if !(self.weight.is_finite() && self.weight > 0.0) {
+            Err(format!("its weight is {}", self.weight))
+        } else if term == 0 || term > TERM_MAX {
+            Err(format!("its term is {term}, not 1 to {TERM_MAX}"))
+        } else if empty_at > term {
+            Err(format!(
+                "it began without data in term {empty_at}, after its term {term}"
+            ))
+        } else {
+            Ok(())
+        }
+    }
+
     /// A new shard with one member, which leads it.
     pub fn founded_by(primary: MemberRecord, weight: f64) -> ShardRecord {
         ShardRecord {

@@ -116,6 +116,7 @@ impl SlotKeeper {
         };
         let record: SlotsRecord = decode(&found.value)
             .map_err(|error| CoordinatorError::Unavailable(error.to_string()))?;
+        record.check().map_err(CoordinatorError::Unavailable)?;
         let (serve, leaving) = slots_to_serve(&record, &self.shard);
         if let Some(served) = served {
             // What was given away and has come back may have keys of then.

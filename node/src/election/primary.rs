@@ -187,6 +187,8 @@ impl Core {
             return;
         };
         match body {
+            // Nobody can answer what has not been sent.
+            Body::HeartbeatAck { sent, .. } if *sent > step.now => {}
             Body::HeartbeatAck { sent, now, leaving } => {
                 follower.answered = follower.answered.max(Some(*sent));
                 follower.echo = follower.echo.max(Some(*now));

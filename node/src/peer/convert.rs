@@ -74,6 +74,14 @@ pub(super) fn to_wire(frame: Frame) -> PeerFrame {
     }
 }
 
+/// Positions of a shard's log stay far below: those of its last possible term do.
+const POSITION_MAX: u64 = 1 << 63;
+
+/// A position from the wire; `None` if no log gets there.
+fn position(position: u64) -> Option<u64> {
+    (position <= POSITION_MAX).then_some(position)
+}
+
 /// A frame from the wire; `None` if it is none.
 pub(super) fn from_wire(frame: PeerFrame) -> Option<Frame> {
     let (body, payload) = match frame.body? {
@@ -100,7 +108,7 @@ pub(super) fn from_wire(frame: PeerFrame) -> Option<Frame> {
         peer_frame::Body::Attached(it) => (
             Body::Attached {
                 history: history(it.history),
-                last: it.last,
+                last: position(it.last)?,
                 intact: it.intact,
             },
             Bytes::new(),
@@ -113,7 +121,7 @@ pub(super) fn from_wire(frame: PeerFrame) -> Option<Frame> {
             Body::Reset {
                 copy: it.copy,
                 history: history(it.history),
-                position: it.position,
+                position: position(it.position)?,
             },
             Bytes::new(),
         ),
@@ -126,7 +134,7 @@ pub(super) fn from_wire(frame: PeerFrame) -> Option<Frame> {
         peer_frame::Body::Ack(it) => (
             Body::Ack {
                 copy: it.copy,
-                last: it.last,
+                last: position(it.last)?,
                 intact: it.intact,
             },
             Bytes::new(),

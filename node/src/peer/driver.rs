@@ -1,10 +1,10 @@
 //! The driver of one member.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt,
     net::SocketAddr,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use larder_proxy::now_ms;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc, watch},
-    task::AbortHandle,
+    task::{self, AbortHandle},
     time::{sleep_until, timeout},
 };
 
@@ -68,29 +68,6 @@ pub struct Membership(pub(super) Arc<Driver>);
 impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Membership").field(&self.0.me).finish()
-    }
-}
-
-impl Membership {
-    /// For whoever the membership itself holds.
-    pub(crate) fn downgrade(&self) -> WeakMembership {
-        WeakMembership(Arc::downgrade(&self.0))
-    }
-}
-
-/// A membership that does not keep itself.
-#[derive(Clone)]
-pub(crate) struct WeakMembership(Weak<Driver>);
-
-impl WeakMembership {
-    pub(crate) fn upgrade(&self) -> Option<Membership> {
-        self.0.upgrade().map(Membership)
-    }
-}
-
-impl fmt::Debug for WeakMembership {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WeakMembership").finish()
     }
 }
 
@@ -215,8 +192,8 @@ impl Membership {
     /// Waits until this many in-sync followers hold what the log holds now, or the time is up; how many hold it. `None`:
     /// the member does not lead, or no longer.
     ///
-    /// `term` is that of the writes in question. Where the primary alone acknowledges, one of another term may have lost
-    /// them: then no follower counts.
+    /// `term` is that of the writes in question. No follower counts if they are lost, or may be: if the shard has begun
+    /// without data since, or if the primary alone acknowledges and has another term.
     pub async fn replicated(
         &self,
         enough: usize,
@@ -225,8 +202,10 @@ impl Membership {
     ) -> Option<usize> {
         let position = self.0.parts.log.last().0;
         let begun = self.status().core;
-        let lost =
-            self.0.settings.ack == Ack::Primary && term.is_some_and(|term| term != begun.term);
+        // A shard that began without data has lost what was written before, and whoever acknowledges alone may have.
+        let emptied = begun.record.as_ref().map_or(0, |seen| seen.record.empty_at);
+        let alone = self.0.settings.ack == Ack::Primary;
+        let lost = term.is_some_and(|term| term < emptied || alone && term != begun.term);
         let hold = || {
             let core = self.status().core;
             let leads = core.leads && core.term == begun.term;
@@ -371,6 +350,8 @@ impl Driver {
                     let as_of = self.origin + Duration::from_micros(as_of.0);
                     self.node.set_fresh_until(as_of + self.staleness);
                 }
+                Output::Resync { full: true } => Counters::count(&self.counters.full_resyncs),
+                Output::Resync { full: false } => Counters::count(&self.counters.partial_resyncs),
                 Output::Feed { to } => {
                     if let Some(link) = state.links.get(&to) {
                         link.wake();
@@ -419,6 +400,16 @@ impl Driver {
         let inbound = Inbound { answers, reader };
         if let Some(old) = state.inbound.insert((from, stream), inbound) {
             old.reader.abort();
+        }
+    }
+
+    /// The stream that this task reads has ended. So do its answers: whoever opened it opens another.
+    pub(super) fn ended(&self, from: MemberId, stream: Stream, reader: task::Id) {
+        let mut state = self.state.lock();
+        if let Entry::Occupied(entry) = state.inbound.entry((from, stream))
+            && entry.get().reader.id() == reader
+        {
+            entry.remove();
         }
     }
 

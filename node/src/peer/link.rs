@@ -38,6 +38,11 @@ const PAUSE_FIRST: Duration = Duration::from_millis(10);
 /// And not later than this.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
+/// A connection on which nothing has come for this long is asked for a sign of life, and given up if it gives none for
+/// the time below: TCP alone would notice minutes after a network that was cut is whole again.
+pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What a follower may send before it is read. Its answers are short.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
@@ -149,6 +154,8 @@ impl End {
             .map_err(|error| error.to_string())?
             .connect_timeout(self.settings.lease * 2)
             .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES);
         let channel = endpoint

@@ -17,8 +17,9 @@ mod observe;
 mod records;
 mod service;
 mod status;
+mod weak;
 
-pub(crate) use driver::WeakMembership;
 pub use driver::{Membership, PeerConfig, start};
 pub use service::PeerListener;
 pub use status::{Counters, MemberStatus};
+pub(crate) use weak::WeakMembership;

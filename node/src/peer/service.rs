@@ -14,13 +14,17 @@ use larder_proto::{
         peer_server::{Peer, PeerServer},
     },
 };
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::{
     convert::{Hello, from_wire},
     driver::{Driver, bound},
+    link::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT},
 };
 use crate::{
     election::{MemberId, Stream},
@@ -74,6 +78,8 @@ impl PeerListener {
             let serving = Server::builder()
                 .initial_stream_window_size(WINDOW_BYTES)
                 .initial_connection_window_size(2 * WINDOW_BYTES)
+                .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+                .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
                 .add_service(service)
                 .serve_with_incoming(connections);
             if let Err(error) = serving.await {
@@ -118,8 +124,17 @@ impl Service {
         self.check(&hello)?;
         let (answers, outgoing) = mpsc::channel(ANSWERS);
         let (driver, from) = (Arc::clone(&self.0), hello.from.clone());
-        let reader = tokio::spawn(listen(driver, from, frames)).abort_handle();
+        let (accepted, begin) = oneshot::channel();
+        let reader = tokio::spawn(async move {
+            if begin.await.is_ok() {
+                listen(&driver, &from, frames).await;
+                driver.ended(from, stream, tokio::task::id());
+            }
+        });
+        let reader = reader.abort_handle();
         self.0.accept(hello.from, stream, answers, reader);
+        // Not before it is known: its end would be missed.
+        let _ = accepted.send(());
         let outgoing = ReceiverStream::new(outgoing).map(Ok);
         Ok(Response::new(Box::pin(outgoing)))
     }
@@ -152,10 +167,10 @@ impl Service {
     }
 }
 
-async fn listen(driver: Arc<Driver>, from: MemberId, mut frames: Streaming<PeerFrame>) {
+async fn listen(driver: &Arc<Driver>, from: &MemberId, mut frames: Streaming<PeerFrame>) {
     while let Ok(Some(frame)) = frames.message().await {
         match from_wire(frame) {
-            Some(frame) => driver.received(&from, frame),
+            Some(frame) => driver.received(from, frame),
             None => return,
         }
     }

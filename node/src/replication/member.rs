@@ -111,6 +111,11 @@ pub enum Output {
         /// By this member's clock.
         as_of: Time,
     },
+    /// A follower begins to be fed: with a copy of everything, or with what it missed.
+    Resync {
+        /// Whether it gets a copy.
+        full: bool,
+    },
     /// There is, or may be, something to send to this follower: [`Member::pull`].
     Feed {
         /// To whom.
@@ -308,10 +313,12 @@ impl Member {
             Action::Feed { to, after } => {
                 let feed = Feed::of_log(Position(after));
                 self.feeds.insert(to.clone(), feed);
+                outputs.push(Output::Resync { full: false });
                 outputs.push(Output::Feed { to });
             }
             Action::CopyTo { to, copy, history } => {
                 self.feeds.insert(to.clone(), Feed::of_copy(copy, history));
+                outputs.push(Output::Resync { full: true });
                 outputs.push(Output::Feed { to });
             }
             Action::Unfeed { to } => drop(self.feeds.remove(&to)),

@@ -182,7 +182,11 @@ impl Shard {
                 Output::Begun { term } => self.nodes[index].member.open(term, SlotSet::all()),
                 Output::Drained => self.nodes[index].drained = true,
                 Output::Hangup { from } => panic!("{from} is hung up on"),
-                Output::Ended | Output::Fresh { .. } | Output::Feed { .. } | Output::Note(_) => {}
+                Output::Ended
+                | Output::Fresh { .. }
+                | Output::Resync { .. }
+                | Output::Feed { .. }
+                | Output::Note(_) => {}
             }
         }
     }

@@ -91,6 +91,7 @@ impl World {
                         process.fresh = process.fresh.max(Some(as_of.0));
                     }
                 }
+                Output::Resync { .. } => {}
                 Output::Feed { to } => self.pull_soon(id, &to),
                 Output::Note(notice) => self.note(|| format!("{id}: {notice:?}")),
             }
