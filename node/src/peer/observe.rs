@@ -1,6 +1,6 @@
 //! What a member learns of the coordinator, and what it asks of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -13,6 +13,9 @@ use crate::{
     coordinator::CoordinatorError,
     election::{Event, Outcome, Present, Record, Versioned},
 };
+
+/// A change that the coordinator refuses for good is asked for again this much later.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tells the member of its record, and of who is registered, whenever they change.
 pub(super) async fn directory(driver: Arc<Driver>) {
@@ -114,7 +117,8 @@ pub(super) async fn write(driver: Arc<Driver>, record: Record, expected: u64) {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::warn!(node = %driver.me, error, "cannot write the shard's record");
-            // It was not even tried.
+            // It was not even tried, and would not go better at once.
+            tokio::time::sleep(PAUSE).await;
             Outcome::Lost
         }
     };
