@@ -1,5 +1,5 @@
 //! Measures the engine: memory an entry against what the process really takes, speed on one thread, and how long
-//! expiry makes a command wait.
+//! expiry and a copy for a replica make a command wait.
 //!
 //! `cargo run --release -p larder-node --example engine [entries]`
 
@@ -14,7 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use larder_node::engine::{Engine, EngineConfig, LARGE_BYTES_MIN, Millis, Value, entry_bytes};
+use larder_node::engine::{
+    Engine, EngineConfig, LARGE_BYTES_MIN, Millis, ScanCursor, Value, entry_bytes,
+};
 use larder_node::log::Log;
 use larder_proto::Slot;
 
@@ -62,6 +64,7 @@ fn main() {
     eviction(entries);
     one_stripe(entries / 2);
     expiry();
+    copying(entries);
 }
 
 fn engine() -> Engine {
@@ -237,9 +240,7 @@ fn expiry() {
                 Some(NOW.plus(1000 + (number % spread) as u64)),
             );
         }
-        let done = AtomicBool::new(false);
-        let mut waits = thread::scope(|scope| {
-            let reader = scope.spawn(|| waits(&engine, &done));
+        reading(&engine, || {
             let start = Instant::now();
             let mut longest = Duration::ZERO;
             let mut now = NOW;
@@ -249,26 +250,72 @@ fn expiry() {
                 engine.expire_due(now, 128);
                 longest = longest.max(start.elapsed());
             }
-            done.store(true, Ordering::Relaxed);
             println!(
                 "{ENTRIES} entries due within {spread} ms: gone {} ms after the last deadline, {:.0} ms of work, longest call {:.1} ms",
                 now.since(NOW.plus(1000 + spread as u64 - 1)),
                 milliseconds(start.elapsed()),
                 milliseconds(longest),
             );
-            reader.join().expect("reading does not panic")
         });
-        waits.sort_unstable();
-        let at = |part: f64| milliseconds(waits[((waits.len() - 1) as f64 * part) as usize]);
-        println!(
-            "  {} reads meanwhile waited for the lock: 99 % at most {:.3} ms, 99.9 % {:.3} ms, 99.99 % {:.3} ms, longest {:.3} ms",
-            waits.len(),
-            at(0.99),
-            at(0.999),
-            at(0.9999),
-            at(1.0)
-        );
     }
+}
+
+/// All entries are copied, as for a new replica, while another thread reads.
+fn copying(entries: usize) {
+    let engine = engine();
+    for number in 0..entries {
+        put(&engine, number, &VALUE, None);
+    }
+    println!("Nothing is copied for a second:");
+    reading(&engine, || thread::sleep(Duration::from_secs(1)));
+    let start = Instant::now();
+    let (mut longest, mut bytes) = (Duration::ZERO, 0);
+    println!("{entries} entries are copied:");
+    reading(&engine, || {
+        let mut cursor = ScanCursor::default();
+        loop {
+            let start = Instant::now();
+            // As much at a time as one message to a replica has.
+            cursor = engine.copy(cursor, 128, 128 * 1024, NOW, &mut |entry| {
+                bytes += black_box(entry.key.len() + entry.value.bytes().len());
+            });
+            longest = longest.max(start.elapsed());
+            if cursor.is_done() {
+                return;
+            }
+        }
+    });
+    println!(
+        "  {} MB in {:.0} ms, longest part {:.3} ms",
+        bytes / 1_000_000,
+        milliseconds(start.elapsed()),
+        milliseconds(longest)
+    );
+}
+
+/// Does something while another thread reads, and prints how long its reads took.
+fn reading(engine: &Engine, work: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| waits(engine, &done));
+        work();
+        done.store(true, Ordering::Relaxed);
+        tell(reader.join().expect("reading does not panic"));
+    });
+}
+
+/// Prints how long reads took.
+fn tell(mut waits: Vec<Duration>) {
+    waits.sort_unstable();
+    let at = |part: f64| milliseconds(waits[((waits.len() - 1) as f64 * part) as usize]);
+    println!(
+        "  {} reads meanwhile waited for the lock: 99 % at most {:.3} ms, 99.9 % {:.3} ms, 99.99 % {:.3} ms, longest {:.3} ms",
+        waits.len(),
+        at(0.99),
+        at(0.999),
+        at(0.9999),
+        at(1.0)
+    );
 }
 
 /// How long each read took.

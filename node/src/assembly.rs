@@ -61,6 +61,7 @@ impl Sockets {
             lease_ms: None,
             grace_ms: None,
             unclean_after_ms: None,
+            engine_bytes: None,
             boot_id: boot_id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             unknown: Map::new(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::process::{Process, program};
+use crate::proxy;
 use crate::raw::Connection;
 use crate::wait::PATIENCE;
 
@@ -89,12 +90,7 @@ impl Dev {
 
     /// The nodes' gRPC addresses as a proxy's `--seeds` takes them.
     pub fn seeds(&self) -> String {
-        let seeds: Vec<String> = self
-            .nodes
-            .iter()
-            .map(|node| node.grpc.to_string())
-            .collect();
-        seeds.join(",")
+        proxy::seeds(self.nodes.iter().map(|node| node.grpc))
     }
 }
 

@@ -16,6 +16,12 @@ pub struct Proxy {
     pub resp: SocketAddr,
 }
 
+/// Nodes' gRPC addresses, as `--seeds` takes them.
+pub fn seeds(addresses: impl Iterator<Item = SocketAddr>) -> String {
+    let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
+    addresses.join(",")
+}
+
 impl Proxy {
     /// A proxy in front of a cluster, on a free port unless the flags say which.
     pub fn start(cluster: &Dev, flags: &[&str]) -> Self {

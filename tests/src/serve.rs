@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::etcd::EtcdServer;
 use crate::process::{Process, program};
+use crate::proxy;
 use crate::raw::{Connection, encode};
 use crate::reply::Reply;
 use crate::tool::http_get;
@@ -169,12 +170,7 @@ impl Cluster {
 
     /// The nodes' gRPC addresses, as a proxy's `--seeds` takes them.
     pub fn seeds(&self) -> String {
-        let seeds: Vec<String> = self
-            .nodes
-            .iter()
-            .map(|node| node.grpc.to_string())
-            .collect();
-        seeds.join(",")
+        proxy::seeds(self.nodes.iter().map(|node| node.grpc))
     }
 
     /// What a node says of its shard; empty if it does not answer.

@@ -122,6 +122,34 @@ fn a_replica_goes_on_where_it_was_after_a_break_and_has_everything_after_a_resta
 }
 
 #[test]
+fn long_values_reach_a_replica_by_a_copy_and_by_the_log() {
+    // Longer than a message between members may be, and together longer than the log.
+    let value = |key: usize| (0..3_000_000).map(|at| (at % 251 + key) as u8).collect();
+    let values: Vec<Vec<u8>> = (0..8).map(value).collect();
+    let set = |cluster: &Cluster, node: usize, key: usize| {
+        let name = format!("long:{key}");
+        let words: [&[u8]; 3] = [b"SET", name.as_bytes(), &values[key]];
+        assert_eq!(cluster.connect(node).call(&words).text(), "OK");
+    };
+    let (mut cluster, primary, replica) = pair(&[]);
+    cluster.kill(replica);
+    cluster.wait_whole(&[primary], 1);
+    ask_until_done(&cluster, primary, &["PING"]);
+    (0..6).for_each(|key| set(&cluster, primary, key));
+    cluster.start_again(replica);
+    cluster.wait_ready(replica);
+    assert_eq!(cluster.wait_whole(&BOTH, 2), primary);
+    let copies = cluster.metric(primary, "larder_full_resyncs_total");
+    assert!(copies.unwrap() > 0.0);
+    (6..8).for_each(|key| set(&cluster, primary, key));
+    cluster.kill(primary);
+    for (key, value) in values.iter().enumerate() {
+        let read = ask_until_done(&cluster, replica, &["GET", &format!("long:{key}")]);
+        assert!(read == Reply::Bulk(value.clone()), "long:{key} is another");
+    }
+}
+
+#[test]
 fn wait_counts_nobody_once_what_was_written_is_lost() {
     let mut cluster = Cluster::start(2, 2, &[]);
     let primary = cluster.wait_whole(&BOTH, 2);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Directory, NodeRecord};
+use super::{Directory, NodeRecord, ShardRecord};
 use crate::election::Timing;
 
 /// Why a node must not be a member beside the others that are there; `None` if it may.
@@ -36,6 +36,18 @@ pub fn disagreement(directory: &Directory, name: &str) -> Option<String> {
             })
         })
         .next()
+}
+
+/// The replicas of a shard that have less memory than its primary, and how many bytes each has. They hold the same keys
+/// and evict nothing by themselves, so they may outgrow what they were given.
+pub fn short_of_memory<'a>(
+    directory: &'a Directory,
+    shard: &'a ShardRecord,
+) -> impl Iterator<Item = (&'a str, u64)> {
+    let bytes = |node: &str| directory.nodes.get(node)?.record.engine_bytes;
+    let needed = bytes(&shard.primary.node).unwrap_or(0);
+    let members = shard.assigned();
+    members.filter_map(move |node| Some((node, bytes(node).filter(|&bytes| bytes < needed)?)))
 }
 
 /// Whether a primary's lease may last longer than a replica waits before it campaigns. Those who do not say are believed.
@@ -101,6 +113,29 @@ mod tests {
         );
         assert!(refused(Some(30_000), Some(0)).is_some());
         assert!(refused(Some(30_000), Some(20_000)).is_some());
+    }
+
+    #[test]
+    fn a_replica_with_less_memory_than_its_primary_is_named() {
+        let with = |name, engine_bytes| NodeRecord {
+            engine_bytes,
+            ..node(name)
+        };
+        let sample = Sample::new()
+            .record("a", with("a", Some(100)))
+            .record("b", with("b", Some(99)))
+            .record("c", with("c", Some(100)))
+            .record("d", with("d", None))
+            .shard("s", "a", &["b", "c", "d", "gone"])
+            .shard("t", "b", &["a"]);
+        let short = |shard: &str| {
+            let record = &sample.directory.shards[shard].record;
+            let short = short_of_memory(&sample.directory, record);
+            short
+                .map(|(node, _)| node.to_owned())
+                .collect::<Vec<String>>()
+        };
+        assert_eq!((short("s"), short("t")), (vec!["b".to_owned()], vec![]));
     }
 
     #[test]

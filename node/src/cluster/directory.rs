@@ -268,25 +268,17 @@ fn acceptable_slots(record: &SlotsRecord) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::records::{MemberRecord, encode};
-    use serde_json::Map;
+    use crate::cluster::{
+        records::{MemberRecord, encode},
+        sample,
+    };
     use std::time::Duration;
 
     fn node(incarnation: &str) -> NodeRecord {
+        let incarnation = incarnation.to_owned();
         NodeRecord {
-            incarnation: incarnation.into(),
-            resp: "h:1".into(),
-            grpc: "h:2".into(),
-            peer: "h:3".into(),
-            zone: String::new(),
-            weight: 1.0,
-            shard: None,
-            lease_ms: None,
-            grace_ms: None,
-            unclean_after_ms: None,
-            boot_id: String::new(),
-            version: "0".into(),
-            unknown: Map::new(),
+            incarnation,
+            ..sample::node("h")
         }
     }
 

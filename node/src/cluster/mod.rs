@@ -33,7 +33,7 @@ mod slots;
 mod topology;
 mod zones;
 
-pub use agreement::disagreement;
+pub use agreement::{disagreement, short_of_memory};
 pub use assignment::reassigned;
 pub use controller::Controller;
 pub use directory::{Absent, Directory, Unreadable, Versioned};

@@ -272,9 +272,14 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The shards that should own slots: those that do, and those whose primary is there to take them.
+    /// The shards that should own slots: those that do, and those whose primary is there to take them: in the
+    /// incarnation that leads, for another one leads nothing yet.
     fn ring(&self, owners: &BTreeSet<&str>) -> Vec<ring::Member> {
-        let there = |record: &ShardRecord| self.directory.nodes.contains_key(&record.primary.node);
+        let there = |record: &ShardRecord| {
+            let primary = &record.primary;
+            let node = self.directory.nodes.get(&primary.node);
+            node.is_some_and(|node| node.record.incarnation == primary.incarnation)
+        };
         let shards = self.directory.shards.iter();
         shards
             .filter(|(name, shard)| owners.contains(name.as_str()) || there(&shard.record))

@@ -260,6 +260,12 @@ fn slots_go_to_no_shard_whose_primary_is_not_there_and_stay_with_one_that_has_th
     let sample = sample.shard("t", "c", &["d"]);
     let moving = sample.after(SETTLE);
     assert_eq!(lines(&moving, 1), ["move s>t"]);
+    let again = NodeRecord {
+        incarnation: "c-2".into(),
+        ..crate::cluster::sample::node("c")
+    };
+    let moving = moving.record("c", again).after(SETTLE);
+    assert_eq!(lines(&moving, 1), [""; 0], "it leads nothing yet");
     assert_eq!(lines(&moving.without("c"), 1), [""; 0]);
     let sample = Sample::new().node("a").node("b");
     let sample = sample.shard("s", "a", &[]).shard("t", "b", &[]);

@@ -41,6 +41,9 @@ pub struct NodeRecord {
     /// `--unclean-after-ms`, if the node says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unclean_after_ms: Option<u32>,
+    /// Bytes of memory that the node's engine may take, if the node says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_bytes: Option<u64>,
     /// The boot of the machine that the process runs on, as in [`super::boot_id`]; empty if it is not known.
     #[serde(default)]
     pub boot_id: String,

@@ -31,6 +31,7 @@ pub(super) fn node(name: &str) -> NodeRecord {
         lease_ms: None,
         grace_ms: None,
         unclean_after_ms: None,
+        engine_bytes: None,
         boot_id: String::new(),
         version: "0".into(),
         unknown: Map::new(),

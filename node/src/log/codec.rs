@@ -55,9 +55,8 @@ pub fn encode(effect: Effect<'_>, out: &mut impl BufMut) {
             value,
             deadline,
         } => {
-            put_kind(deadline, PUT_WITH_DEADLINE, PUT, out);
-            put_string(key, out);
-            put_string(value, out);
+            encode_put_head(key, value.len(), deadline, out);
+            out.put_slice(value);
         }
         Effect::Splice { key, offset, bytes } => {
             out.put_u8(SPLICE);
@@ -75,6 +74,18 @@ pub fn encode(effect: Effect<'_>, out: &mut impl BufMut) {
         }
         Effect::Flush => out.put_u8(FLUSH),
     }
+}
+
+/// Appends a `Put` but for its value, which has this length and is to follow.
+pub fn encode_put_head(
+    key: &[u8],
+    value_len: usize,
+    deadline: Option<Millis>,
+    out: &mut impl BufMut,
+) {
+    put_kind(deadline, PUT_WITH_DEADLINE, PUT, out);
+    put_string(key, out);
+    put_number(value_len as u64, out);
 }
 
 fn put_kind(deadline: Option<Millis>, with: u8, without: u8, out: &mut impl BufMut) {

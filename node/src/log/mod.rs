@@ -38,6 +38,9 @@ use codec::Effects;
 use tail::Tail;
 use waiters::Waiters;
 
+/// Effects of at least so many bytes together are taken over from another member without being copied.
+pub const ADOPTED_BYTES_MIN: usize = 512 * 1024;
+
 /// Instead of the position acknowledged: it is always the last.
 const AT_ONCE: u64 = u64::MAX;
 
@@ -235,7 +238,8 @@ impl Log {
     }
 
     /// On a replica: adds effects of the primary, before they are applied: what the engine shows is never ahead of the
-    /// log. Copies them, so that nothing is held that carried them here.
+    /// log. Copies them, so that nothing is held that carried them here; from [`ADOPTED_BYTES_MIN`] on they are to have
+    /// memory of their own, and it is kept.
     pub fn adopt(&self, segment: &Segment) -> Result<(), AdoptError> {
         let (first, count) = (segment.first.0, segment.count);
         let next = self.last().0 + 1;
@@ -251,6 +255,9 @@ impl Log {
         }
         self.grow(count, |tail| match tail.bytes_max() {
             0 => Vec::new(),
+            _ if segment.bytes.len() >= ADOPTED_BYTES_MIN => {
+                tail.push_sealed(segment.bytes.clone(), count)
+            }
             _ if segment.bytes.len() >= tail.chunk_bytes() => {
                 tail.push_sealed(Bytes::copy_from_slice(&segment.bytes), count)
             }

@@ -85,7 +85,7 @@ fn position(position: u64) -> Option<u64> {
 /// A frame from the wire; `None` if it is none.
 pub(super) fn from_wire(frame: PeerFrame) -> Option<Frame> {
     let (body, payload) = match frame.body? {
-        peer_frame::Body::Hello(_) => return None,
+        peer_frame::Body::Hello(_) | peer_frame::Body::Piece(_) => return None,
         peer_frame::Body::Heartbeat(it) => (
             Body::Heartbeat {
                 sent: Time(it.sent),

@@ -18,8 +18,9 @@ use tonic::{
 };
 
 use super::{
-    convert::{Hello, from_wire, to_wire},
+    convert::Hello,
     driver::Driver,
+    pieces::{self, Gathering},
     status::Counters,
 };
 use crate::{
@@ -220,9 +221,11 @@ impl End {
                 Stream::Heart => Pull::Wait,
             };
             match pull {
-                Pull::Frame(frame) => {
-                    if frames.send(to_wire(frame)).await.is_err() {
-                        return;
+                Pull::Frame(outgoing) => {
+                    for frame in pieces::cut(outgoing) {
+                        if frames.send(frame).await.is_err() {
+                            return;
+                        }
                     }
                     continue;
                 }
@@ -252,11 +255,13 @@ async fn listen(
     to: &crate::election::MemberId,
     mut answers: Streaming<PeerFrame>,
 ) -> String {
+    let mut gathering = Gathering::default();
     loop {
         match answers.message().await {
-            Ok(Some(frame)) => match from_wire(frame) {
-                Some(frame) => driver.received(to, frame),
-                None => return "it sent what is no message".into(),
+            Ok(Some(frame)) => match gathering.add(frame) {
+                Ok(Some(frame)) => driver.received(to, frame),
+                Ok(None) => {}
+                Err(malformed) => return malformed.to_string(),
             },
             Ok(None) => return "it ended the stream".into(),
             Err(status) => return status.to_string(),

@@ -14,6 +14,7 @@ mod convert;
 mod driver;
 mod link;
 mod observe;
+mod pieces;
 mod records;
 mod service;
 mod status;

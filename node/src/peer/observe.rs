@@ -35,12 +35,25 @@ pub(super) async fn directory(driver: Arc<Driver>) {
             && found.revision > revision
         {
             revision = found.revision;
+            if found.record.primary.node == *driver.me.node {
+                warn_of_small_replicas(&directory, &found.record);
+            }
             let record = record(&found.record);
             driver.event(Event::Record(Versioned { record, revision }));
         }
         if changes.changed().await.is_err() {
             return;
         }
+    }
+}
+
+fn warn_of_small_replicas(directory: &Directory, shard: &ShardRecord) {
+    for (replica, engine_bytes) in cluster::short_of_memory(directory, shard) {
+        tracing::warn!(
+            replica,
+            engine_bytes,
+            "a replica has less memory than its primary, whose keys it holds: it may exceed its --memory"
+        );
     }
 }
 

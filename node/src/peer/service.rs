@@ -22,9 +22,10 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::{
-    convert::{Hello, from_wire},
+    convert::Hello,
     driver::{Driver, bound},
     link::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT},
+    pieces::Gathering,
 };
 use crate::{
     election::{MemberId, Stream},
@@ -168,10 +169,12 @@ impl Service {
 }
 
 async fn listen(driver: &Arc<Driver>, from: &MemberId, mut frames: Streaming<PeerFrame>) {
+    let mut gathering = Gathering::default();
     while let Ok(Some(frame)) = frames.message().await {
-        match from_wire(frame) {
-            Some(frame) => driver.received(from, frame),
-            None => return,
+        match gathering.add(frame) {
+            Ok(Some(frame)) => driver.received(from, frame),
+            Ok(None) => {}
+            Err(malformed) => return tracing::warn!(%from, %malformed, "cannot read a stream"),
         }
     }
 }

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use crate::{
-    engine::{CopyEntry, Engine, EngineError, Millis, ScanCursor},
+    engine::{CopyEntry, Engine, EngineError, Millis, ScanCursor, Value},
     log::{Effect, codec},
 };
 
@@ -25,24 +25,34 @@ pub enum MalformedCopy {
     Engine(#[from] EngineError),
 }
 
-/// The next entries of a copy, and where to go on.
-pub(super) fn read(engine: &Engine, cursor: ScanCursor, now: Millis) -> (Bytes, ScanCursor) {
-    let mut bytes = BytesMut::new();
+/// The next entries of a copy, in parts that follow each other, and where to go on.
+pub(super) fn read(engine: &Engine, cursor: ScanCursor, now: Millis) -> (Vec<Bytes>, ScanCursor) {
+    let (mut parts, mut bytes) = (Vec::new(), BytesMut::new());
     let next = engine.copy(cursor, ENTRIES_MAX, BYTES_MAX, now, &mut |entry| {
-        write(&entry, &mut bytes);
+        write(&entry, &mut bytes, &mut parts);
     });
-    (bytes.freeze(), next)
+    parts.extend((!bytes.is_empty()).then(|| bytes.freeze()));
+    (parts, next)
 }
 
-fn write(entry: &CopyEntry<'_>, bytes: &mut BytesMut) {
+fn write(entry: &CopyEntry<'_>, bytes: &mut BytesMut, parts: &mut Vec<Bytes>) {
+    let (key, value) = (entry.key, entry.value.bytes());
     let effect = Effect::Put {
-        key: entry.key,
-        value: entry.value.bytes(),
+        key,
+        value: &[],
         deadline: entry.deadline,
     };
     bytes.reserve(size_of::<u64>() + codec::encoded_bytes_max(effect));
     bytes.put_u64_le(entry.version);
-    codec::encode(effect, bytes);
+    codec::encode_put_head(key, value.len(), entry.deadline, bytes);
+    match entry.value {
+        // To copy it would keep the stripe locked.
+        Value::Shared(value) if value.len() >= BYTES_MAX => {
+            parts.push(bytes.split().freeze());
+            parts.push(value.clone());
+        }
+        _ => bytes.extend_from_slice(value),
+    }
 }
 
 /// Takes entries over.

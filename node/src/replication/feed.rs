@@ -17,11 +17,30 @@ const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of the log after which a frame is complete.
 const FRAME_BYTES: usize = 128 * 1024;
 
+/// A message to a follower, and the data that goes with it, in parts that follow each other.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The message.
+    pub message: Message,
+    /// The data: no part is empty.
+    pub payload: Vec<Bytes>,
+}
+
+impl From<Outgoing> for Frame {
+    /// With the data in one piece.
+    fn from(outgoing: Outgoing) -> Frame {
+        Frame {
+            message: outgoing.message,
+            payload: outgoing.payload.concat().into(),
+        }
+    }
+}
+
 /// What there is to send.
 #[derive(Debug)]
 pub enum Pull {
     /// This; then look again.
-    Frame(Frame),
+    Frame(Outgoing),
     /// Nothing until the log has grown beyond this position.
     Grow(Position),
     /// Nothing until the follower has answered, or something else has changed.
@@ -122,7 +141,9 @@ impl Feed {
                         history: history.clone(),
                         position: after.0,
                     };
-                    return Next::Pull(Pull::Frame(frame(term, body, Bytes::new())));
+                    let message = Message { term, body };
+                    let payload = Vec::new();
+                    return Next::Pull(Pull::Frame(Outgoing { message, payload }));
                 }
                 CopyStep::Entries(cursor) => {
                     let (entries, next) = entries::read(engine, cursor, now);
@@ -140,7 +161,7 @@ impl Feed {
                     ReadLog::Nothing if cursor.is_done() => {
                         let after = *after;
                         self.mode = Mode::Log { after };
-                        (Body::CopyDone, Bytes::new())
+                        (Body::CopyDone, Vec::new())
                     }
                     ReadLog::Nothing => {
                         *step = CopyStep::Entries(cursor);
@@ -149,24 +170,19 @@ impl Feed {
                 },
             },
         };
-        self.in_flight.push_back(payload.len());
-        self.in_flight_bytes += payload.len();
-        Next::Pull(Pull::Frame(frame(term, body, payload)))
+        let bytes = payload.iter().map(Bytes::len).sum();
+        self.in_flight.push_back(bytes);
+        self.in_flight_bytes += bytes;
+        let message = Message { term, body };
+        Next::Pull(Pull::Frame(Outgoing { message, payload }))
     }
 }
 
-fn append(after: &mut Position, segment: Segment) -> (Body, Bytes) {
+fn append(after: &mut Position, segment: Segment) -> (Body, Vec<Bytes>) {
     *after = segment.last();
     let body = Body::Append {
         first: segment.first.0,
         count: segment.count,
     };
-    (body, segment.bytes)
-}
-
-fn frame(term: u64, body: Body, payload: Bytes) -> Frame {
-    Frame {
-        message: Message { term, body },
-        payload,
-    }
+    (body, vec![segment.bytes])
 }

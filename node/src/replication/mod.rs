@@ -20,5 +20,5 @@ mod member;
 mod tests;
 
 pub use entries::MalformedCopy;
-pub use feed::Pull;
+pub use feed::{Outgoing, Pull};
 pub use member::{Ack, Frame, Member, MemberSettings, Now, Output};

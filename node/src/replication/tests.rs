@@ -207,8 +207,8 @@ impl Shard {
             if !self.nodes[index].alive {
                 continue;
             }
-            if let Pull::Frame(frame) = self.nodes[index].member.pull(&to, now, &mut outputs) {
-                self.deliver(index, &to, frame);
+            if let Pull::Frame(outgoing) = self.nodes[index].member.pull(&to, now, &mut outputs) {
+                self.deliver(index, &to, outgoing.into());
                 any = true;
             }
             any |= !outputs.is_empty();

@@ -68,7 +68,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), String> {
         stop: watch::Sender::new(false),
     };
     let me = Identity::fresh(settings.name.clone());
-    let record = record(&settings, &sockets, &me);
+    let record = record(&settings, &sockets, &me, memory.engine_bytes);
     assembly.govern();
     let serving = assembly.serve(me, memory.engine_bytes, sockets);
     let (registration, held) = registration(&settings, &assembly, record);
@@ -108,7 +108,12 @@ fn bind(settings: &ServeSettings) -> Result<(Sockets, Option<AdminListener>), St
     Ok((sockets, admin))
 }
 
-fn record(settings: &ServeSettings, sockets: &Sockets, me: &Identity) -> NodeRecord {
+fn record(
+    settings: &ServeSettings,
+    sockets: &Sockets,
+    me: &Identity,
+    engine_bytes: usize,
+) -> NodeRecord {
     let host = advertised(settings.advertise.as_deref(), settings.resp.bind);
     NodeRecord {
         zone: settings.zone.clone(),
@@ -117,6 +122,7 @@ fn record(settings: &ServeSettings, sockets: &Sockets, me: &Identity) -> NodeRec
         lease_ms: Some(settings.member.lease_ms),
         grace_ms: Some(settings.member.grace_ms),
         unclean_after_ms: Some(settings.member.unclean_after_ms),
+        engine_bytes: u64::try_from(engine_bytes).ok(),
         ..sockets.record(&host, &me.incarnation)
     }
 }

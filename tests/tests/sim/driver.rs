@@ -266,10 +266,10 @@ impl World {
         let pull = process.member.pull(to, both, &mut outputs);
         self.carry_out(id, None, outputs);
         self.arm(id);
-        if let Pull::Frame(frame) = pull {
-            self.note(|| format!("{id} -> {to}: {:?}", frame.message));
+        if let Pull::Frame(outgoing) = pull {
+            self.note(|| format!("{id} -> {to}: {:?}", outgoing.message));
             if let Some(wire) = feed {
-                self.send(wire, Way::There, frame);
+                self.send(wire, Way::There, outgoing.into());
             }
             self.pull_soon(id, to);
         }
