@@ -65,6 +65,23 @@ fn a_primary_that_wakes_after_it_was_replaced_shows_no_old_value_not_even_to_who
 }
 
 #[test]
+fn a_write_that_a_paused_primary_has_is_given_up_once_it_was_replaced() {
+    let (cluster, old, new) = pair(&[]);
+    let mut through = cluster.connect(new);
+    // The connection to the primary is there already.
+    assert_eq!(through.ask("SET held old").text(), "OK");
+    cluster.signal(old, "STOP");
+    let reply = through.ask("SET held new");
+    cluster.signal(old, "CONT");
+    // The other one may have taken over before it was sent.
+    if let Reply::Error(error) = reply {
+        assert!(error.starts_with("UNCERTAIN"), "{error}");
+        assert!(error.contains("no longer the primary"), "{error}");
+    }
+    assert_eq!(cluster.wait_whole(&BOTH, 2), new);
+}
+
+#[test]
 fn a_killed_primary_comes_back_as_a_replica_and_holds_everything() {
     let (mut cluster, old, new) = pair(&[]);
     for key in 0..100 {

@@ -14,6 +14,10 @@ pub struct Flight {
     ticket: Ticket,
 }
 
+/// A node that was replaced in order has answered before others learn of it. One that still says nothing after this time
+/// is paused, or out of reach.
+const LAST_WORD: Duration = Duration::from_millis(250);
+
 /// Nearly every answer comes within this time, and costs no look at the topology.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -27,9 +31,9 @@ impl Flight {
     ///
     /// `route` says which pipe the group would be enqueued in now. When that is another one, the node that was asked has
     /// been replaced. What has not been sent is given up then, and fails as [`PipeError::NotSent`]. What has been sent
-    /// is given up only if all of it is `repeatable`, and fails as [`PipeError::Lost`]: the node may never answer. A
-    /// write is waited for: an answer would be true, for a node that was replaced holds back what it must not tell, and
-    /// without one nobody knows whether the write was executed.
+    /// fails as [`PipeError::Lost`]: at once if all of it is `repeatable`, for the node may never answer. A write is
+    /// waited for a little longer: an answer would be true, for a node that was replaced holds back what it must not tell,
+    /// and without one nobody knows whether the write was executed.
     pub async fn land(
         mut self,
         cluster: &Cluster,
@@ -42,16 +46,20 @@ impl Flight {
             return outcome;
         }
         let mut changes = cluster.subscribe();
+        let mut silent_from = None;
         loop {
             changes.borrow_and_update();
             let replaced = route().is_none_or(|pipe| !Arc::ptr_eq(&pipe, &self.pipe));
-            if replaced && (self.is_unsent() || repeatable()) {
+            silent_from = replaced.then(|| silent_from.unwrap_or_else(Instant::now));
+            let last_word = silent_from.map_or(deadline, |since: Instant| since + LAST_WORD);
+            if replaced && (self.is_unsent() || repeatable() || last_word <= Instant::now()) {
                 return self.give_up("the node is no longer the primary");
             }
             tokio::select! {
                 biased;
                 outcome = &mut self.ticket => return outcome,
                 () = sleep_until(deadline) => return self.give_up("no answer in time"),
+                () = sleep_until(last_word), if replaced => {}
                 _ = changes.changed() => {}
             }
         }
