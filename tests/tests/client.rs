@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use larder_client::{Client, FromReply, ScanOptions, SetOptions, Swap};
+use larder_client::{Client, FromReply, ReplicaReads, ScanOptions, SetOptions, Swap};
 use larder_tests::dev::Dev;
 use larder_tests::reply::Reply;
+use larder_tests::serve::info;
 use larder_tests::wait::PATIENCE;
 use tokio::task::JoinSet;
 
@@ -202,4 +203,27 @@ async fn when_the_cluster_is_gone_a_call_fails_in_its_time() {
         .connect(&seeds)
         .await;
     assert!(unreachable.is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_it_is_answered_by_replicas() {
+    let larder = Dev::with(&["--shards", "1", "--replicas", "1"]);
+    let seed = larder.nodes[0].grpc.to_string();
+    let builder = Client::builder().read_from_replicas(ReplicaReads::PreferReplica);
+    let client = builder.connect([seed]).await.unwrap();
+    client.set("read", "by a replica").await.unwrap();
+    let hits = || {
+        let stats = info(larder.nodes[1].resp, "stats");
+        stats["keyspace_hits"].parse::<u64>().unwrap()
+    };
+    let end = Instant::now() + PATIENCE;
+    // Right after a write the replica may not know yet that it was acknowledged; then the primary answers.
+    while hits() == 0 {
+        assert!(Instant::now() < end, "the replica was never asked");
+        let read: String = client.get("read").await.unwrap();
+        assert_eq!(read, "by a replica");
+    }
+    // What a replica cannot do still goes to the primary.
+    client.set("read", "again").await.unwrap();
+    assert_eq!(info(larder.nodes[1].resp, "replication")["role"], "slave");
 }

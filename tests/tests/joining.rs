@@ -2,7 +2,10 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 
+use larder_tests::dev::Dev;
+use larder_tests::process::{Process, program};
 use larder_tests::raw::Connection;
 use larder_tests::reply::Reply;
 use larder_tests::serve::Cluster;
@@ -114,4 +117,36 @@ fn a_node_whose_times_could_let_two_serve_a_shard_is_refused() {
         refusal.contains("--lease-ms 500") && refusal.contains("n0"),
         "{refusal}"
     );
+}
+
+#[test]
+fn an_etcd_that_is_not_there_or_is_none_is_named() {
+    let larder = Dev::start();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = nobody.local_addr().unwrap();
+    drop(nobody);
+    for (address, expected) in [
+        (closed, "cannot reach etcd at http://"),
+        (larder.proxy, "is not an etcd"),
+    ] {
+        let etcd = format!("http://{address}");
+        let mut node = Process::start(
+            program("larder-node")
+                .args(["serve", "--name", "n", "--etcd", &etcd, "--port", "0"])
+                .args([
+                    "--grpc-port",
+                    "0",
+                    "--peer-port",
+                    "0",
+                    "--admin-port",
+                    "off",
+                ])
+                .args(["--etcd-connect-seconds", "1"]),
+        );
+        let status = node.wait_exit(PATIENCE);
+        assert_eq!(status.code(), Some(2), "{etcd}");
+        let said = node.stderr();
+        let last = said.last().unwrap();
+        assert!(last.contains(expected) && last.contains(&etcd), "{last}");
+    }
 }

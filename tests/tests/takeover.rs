@@ -66,7 +66,7 @@ fn a_primary_that_wakes_after_it_was_replaced_shows_no_old_value_not_even_to_who
 
 #[test]
 fn a_write_that_a_paused_primary_has_is_given_up_once_it_was_replaced() {
-    let (cluster, old, new) = pair(&[]);
+    let (cluster, old, new) = pair(&["--forward-timeout-ms", "4000"]);
     let mut through = cluster.connect(new);
     // The connection to the primary is there already.
     assert_eq!(through.ask("SET held old").text(), "OK");
@@ -76,7 +76,7 @@ fn a_write_that_a_paused_primary_has_is_given_up_once_it_was_replaced() {
     // The other one may have taken over before it was sent.
     if let Reply::Error(error) = reply {
         assert!(error.starts_with("UNCERTAIN"), "{error}");
-        assert!(error.contains("no longer the primary"), "{error}");
+        assert!(!error.contains("no answer in time"), "{error}");
     }
     assert_eq!(cluster.wait_whole(&BOTH, 2), new);
 }
@@ -239,6 +239,32 @@ fn wait_counts_the_replicas_that_have_what_was_written() {
 }
 
 #[test]
+fn a_primary_that_acknowledges_alone_tells_the_truth_about_its_replica() {
+    let (mut cluster, primary, replica) = pair(&["--ack", "primary"]);
+    cluster.signal(replica, "STOP");
+    let mut connection = cluster.connect(primary);
+    // It does not wait for the replica, and does not count it.
+    assert_eq!(connection.ask("SET hasty 1").text(), "OK");
+    assert_eq!(connection.ask("WAIT 1 50").integer(), 0);
+    cluster.signal(replica, "CONT");
+    assert_eq!(cluster.wait_whole(&BOTH, 2), primary);
+    let mut connection = cluster.connect(primary);
+    assert_eq!(connection.ask("SET hasty 2").text(), "OK");
+    assert_eq!(connection.ask("WAIT 1 5000").integer(), 1);
+    let mut reader = cluster.connect(replica);
+    reader.ask("CLUSTER SLOTS");
+    reader.ask("READONLY");
+    wait::until("the replica shows it", || {
+        let shown = reader.ask("GET hasty").text();
+        assert!(shown == "2" || shown.starts_with("MOVED "), "{shown}");
+        shown == "2"
+    });
+    cluster.kill(primary);
+    let read = ask_until_done(&cluster, replica, &["GET", "hasty"]);
+    assert_eq!(read.text(), "2", "WAIT has said that it is there");
+}
+
+#[test]
 fn a_replica_serves_reads_to_who_asks_for_them_and_sends_everyone_else_to_the_primary() {
     let (cluster, primary, replica) = pair(&[]);
     cluster.connect(primary).ask("SET shown 1");
@@ -269,7 +295,27 @@ fn a_replica_serves_reads_to_who_asks_for_them_and_sends_everyone_else_to_the_pr
 }
 
 #[test]
-fn a_replica_follows_expiry_eviction_and_deletion() {
+fn a_replica_drops_what_its_primary_evicts() {
+    let (cluster, primary, replica) = pair(&[]);
+    let keys = |node: usize| {
+        let keyspace = larder_tests::serve::info(cluster.nodes[node].resp, "keyspace");
+        keyspace.get("db0").cloned()
+    };
+    let mut writer = cluster.connect(primary);
+    assert_eq!(writer.ask("CONFIG SET maxmemory 2mb").text(), "OK");
+    let value = "v".repeat(10_000);
+    for key in 0..400 {
+        assert_eq!(writer.ask(&format!("SET evict:{key} {value}")).text(), "OK");
+    }
+    let kept = keys(primary).unwrap();
+    assert!(!kept.starts_with("keys=400,"), "{kept}");
+    wait::until("the replica has the same", || {
+        keys(replica) == Some(kept.clone())
+    });
+}
+
+#[test]
+fn a_replica_follows_expiry_and_deletion() {
     let (cluster, primary, replica) = pair(&[]);
     let mut writer = cluster.connect(primary);
     writer.ask("SET soon 1 PX 200");

@@ -14,9 +14,10 @@ pub struct Flight {
     ticket: Ticket,
 }
 
-/// A node that was replaced in order has answered before others learn of it. One that still says nothing after this time
-/// is paused, or out of reach.
+/// A node that was replaced in order has answered before others learn of it. One that still says nothing after this
+/// time, or after this part of what the call may take, if that is more, is paused, or out of reach.
 const LAST_WORD: Duration = Duration::from_millis(250);
+const LAST_WORD_PART: u32 = 4;
 
 /// Nearly every answer comes within this time, and costs no look at the topology.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -41,7 +42,9 @@ impl Flight {
         repeatable: impl Fn() -> bool,
         route: impl Fn() -> Option<Arc<Pipe>>,
     ) -> Result<Replies, PipeError> {
-        let patience = deadline.min(Instant::now() + PATIENCE);
+        let begun = Instant::now();
+        let grace = LAST_WORD.max(deadline.saturating_duration_since(begun) / LAST_WORD_PART);
+        let patience = deadline.min(begun + PATIENCE);
         if let Ok(outcome) = timeout_at(patience, &mut self.ticket).await {
             return outcome;
         }
@@ -51,7 +54,7 @@ impl Flight {
             changes.borrow_and_update();
             let replaced = route().is_none_or(|pipe| !Arc::ptr_eq(&pipe, &self.pipe));
             silent_from = replaced.then(|| silent_from.unwrap_or_else(Instant::now));
-            let last_word = silent_from.map_or(deadline, |since: Instant| since + LAST_WORD);
+            let last_word = silent_from.map_or(deadline, |since: Instant| since + grace);
             if replaced && (self.is_unsent() || repeatable() || last_word <= Instant::now()) {
                 return self.give_up("the node is no longer the primary");
             }

@@ -26,11 +26,16 @@ pub enum Presence {
     Silent(String),
 }
 
-/// Which boot of which machine this process runs on; empty if the system does not say. No two machines have the same,
-/// and only processes that have the same mean the same place by a loopback address.
+/// Which boot of which machine this process runs on, and in which network namespace; empty if the system does not say.
+/// No two machines have the same, nor two pods of one, and only processes that have the same mean the same place by an
+/// address.
 pub fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    id.map_or_else(|_| String::new(), |id| id.trim().to_owned())
+    let namespace = std::fs::read_link("/proc/self/ns/net");
+    match (id, namespace) {
+        (Ok(id), Ok(namespace)) => format!("{} {}", id.trim(), namespace.display()),
+        _ => String::new(),
+    }
 }
 
 /// Asks addresses who is there.

@@ -81,9 +81,10 @@ impl SlotKeeper {
         open: impl Fn(SlotSet),
     ) {
         let mut served: Option<SlotSet> = None;
+        let mut closed = SlotSet::EMPTY;
         loop {
             let seen = directory.borrow_and_update().slots.clone();
-            match self.turn(&mut served, &open).await {
+            match self.turn(&mut served, &mut closed, &open).await {
                 Ok(revision) => {
                     let newer = |now: &Arc<Directory>| {
                         let now = now.slots.as_ref().map_or(0, |slots| slots.revision);
@@ -103,10 +104,12 @@ impl SlotKeeper {
         }
     }
 
-    /// Opens and closes slots by the record as it is now. Returns the record's revision.
+    /// Opens and closes slots by the record as it is now. Returns the record's revision. `closed`: slots that were to
+    /// leave, and may have left.
     async fn turn(
         &self,
         served: &mut Option<SlotSet>,
+        closed: &mut SlotSet,
         open: &impl Fn(SlotSet),
     ) -> Result<u64, CoordinatorError> {
         let key = self.keys.slots();
@@ -128,6 +131,9 @@ impl SlotKeeper {
             let others = SlotSet::all().difference(&serve).difference(&leaving);
             self.drop_keys(&others).await;
         }
+        let left = closed.difference(&leaving).difference(&serve);
+        self.drop_keys(&left).await;
+        closed.clone_from(&leaving);
         if leaving.is_empty() {
             return Ok(found.revision);
         }
@@ -139,6 +145,7 @@ impl SlotKeeper {
         let revision = written.await?;
         tracing::info!(shard = self.shard, slots = leaving.len(), "gave slots away");
         self.drop_keys(&leaving).await;
+        *closed = SlotSet::EMPTY;
         Ok(revision)
     }
 

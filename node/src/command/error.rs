@@ -102,7 +102,7 @@ pub enum CommandError {
     Closed,
     /// A slot was closed between two keys of a write that names keys of several slots.
     #[error(
-        "TRYAGAIN A slot of the command's keys moved while it ran. It may have been executed in part."
+        "UNCERTAIN A slot of the command's keys was closed while it ran; the command may have been executed in part"
     )]
     Interrupted,
     /// A command that the front end answers has reached the engine: a defect of the sender.

@@ -71,10 +71,13 @@ impl Core {
 
     /// Leaves out what only says how fresh a replica is, and for how long followers have been slow.
     pub fn reduce(&mut self) {
-        if let Role::Primary(primary) = &mut self.role {
-            (primary.committed, primary.bound) = (0, 0);
-            for follower in primary.followers.values_mut() {
-                (follower.echo, follower.stuck) = (None, None);
+        match &mut self.role {
+            Role::Follower(follower) => follower.unmet = None,
+            Role::Primary(primary) => {
+                (primary.committed, primary.bound) = (0, 0);
+                for follower in primary.followers.values_mut() {
+                    (follower.echo, follower.stuck) = (None, None);
+                }
             }
         }
     }

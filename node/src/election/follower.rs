@@ -14,6 +14,9 @@ pub(super) struct Follower {
     feed: Option<u64>,
     /// From the last `Reset`.
     copy: u64,
+    /// Of a heartbeat that tells of what is still on its way here: once this position is reached, all is here that was
+    /// acknowledged at this time.
+    pub(super) unmet: Option<(u64, Time)>,
 }
 
 impl Follower {
@@ -22,6 +25,7 @@ impl Follower {
             heard: now,
             feed: None,
             copy: 0,
+            unmet: None,
         }
     }
 
@@ -32,6 +36,13 @@ impl Follower {
     /// Takes nothing more from the feed there is.
     pub(super) fn detach(&mut self) {
         self.feed = None;
+        self.unmet = None;
+    }
+
+    /// Begins to take what comes on a feed of this term.
+    fn attach(&mut self, term: u64, copy: u64) {
+        self.detach();
+        (self.feed, self.copy) = (Some(term), copy);
     }
 
     pub(super) fn heard_at(&self) -> Option<Time> {
@@ -76,8 +87,13 @@ impl Core {
                 if follows && self.intact {
                     let committed = step.last.min(*committed);
                     step.act(Action::Commit(Commit::Upto(committed)));
-                    if let (Some(as_of), true) = (*echo, *serving && *bound <= step.last) {
-                        step.act(Action::Fresh { as_of });
+                    if let (Some(as_of), true) = (*echo, *serving) {
+                        // The oldest is met first.
+                        follower.unmet.get_or_insert((*bound, as_of));
+                        if *bound <= step.last {
+                            follower.unmet = None;
+                            step.act(Action::Fresh { as_of });
+                        }
                     }
                 }
                 let answer = Body::HeartbeatAck {
@@ -88,7 +104,7 @@ impl Core {
                 step.send(from, message.term, answer);
             }
             Body::Attach if !deaf => {
-                follower.feed = None;
+                follower.detach();
                 let answer = Body::Attached {
                     history: self.history.clone(),
                     last: step.last,
@@ -98,8 +114,7 @@ impl Core {
             }
             Body::Resume { history } if !deaf => {
                 self.history = history.clone();
-                follower.feed = Some(message.term);
-                follower.copy = 0;
+                follower.attach(message.term, 0);
             }
             Body::Reset {
                 copy,
@@ -108,8 +123,7 @@ impl Core {
             } if !deaf => {
                 self.history = history.clone();
                 self.intact = false;
-                follower.feed = Some(message.term);
-                follower.copy = *copy;
+                follower.attach(message.term, *copy);
                 step.act(Action::Reset {
                     position: *position,
                 });
@@ -118,6 +132,9 @@ impl Core {
                 let last = step.last + u64::from(*count);
                 let (copy, intact) = (follower.copy, self.intact);
                 step.act(Action::Apply);
+                if let Some((_, as_of)) = follower.unmet.take_if(|(bound, _)| *bound <= last) {
+                    step.act(Action::Fresh { as_of });
+                }
                 step.send(from, message.term, Body::Ack { copy, last, intact });
             }
             Body::Copy if follows && !deaf && !self.intact => {
@@ -138,7 +155,7 @@ impl Core {
             | Body::Append { .. }
             | Body::Copy
             | Body::CopyDone => {
-                follower.feed = None;
+                follower.detach();
                 step.act(Action::Hangup { from: from.clone() });
             }
             Body::HeartbeatAck { .. }

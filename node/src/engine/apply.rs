@@ -3,6 +3,7 @@
 //! Entries get the versions that they have on the primary. Only the times of last use differ: reads are not logged, so
 //! after a failover the new primary evicts by what it has seen itself, writes included.
 
+use bytes::Bytes;
 use larder_proto::Slot;
 
 use crate::log::{Effect, Position};
@@ -17,11 +18,14 @@ impl Engine {
     /// Repeats an effect of the primary, which has this position. For passive engines; the memory limit does not hold.
     /// A deadline in the past is kept: the primary says when an entry goes.
     ///
+    /// `memory`: that in which the effect lies. A long value that takes up most of it is not copied, but refers to it.
+    ///
     /// An error says that the primary allows what this engine does not; then this copy is none any more.
     pub fn apply(
         &self,
         position: Position,
         effect: Effect<'_>,
+        memory: Option<&Bytes>,
         now: Millis,
     ) -> Result<(), EngineError> {
         let key = match effect {
@@ -39,7 +43,8 @@ impl Engine {
             }
             Effect::Deadline { key, .. } | Effect::Delete { key } => key,
         };
-        self.lock(Slot::of(key), now).apply(position, effect);
+        self.lock(Slot::of(key), now)
+            .apply(position, effect, memory);
         Ok(())
     }
 
@@ -53,7 +58,7 @@ impl Engine {
 impl Locked<'_> {
     /// Repeats an effect on a key of this stripe. Looks at entries past their deadline as well: on the primary they were
     /// live, or the log would have said that they were dropped.
-    fn apply(&mut self, position: Position, effect: Effect<'_>) {
+    fn apply(&mut self, position: Position, effect: Effect<'_>, memory: Option<&Bytes>) {
         self.advance(position);
         match effect {
             Effect::Put {
@@ -61,7 +66,7 @@ impl Locked<'_> {
                 value,
                 deadline,
             } => self.write(key, value, deadline, position.0, |version| {
-                Payload::string(key, value, version, deadline)
+                Payload::arrived(key, value, version, deadline, memory)
             }),
             Effect::Splice { key, offset, bytes } => {
                 let place = self.find(key).unwrap_or_else(|| self.insert_empty(key));

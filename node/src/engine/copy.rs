@@ -18,6 +18,7 @@
 //! Entries may be sent between effects: then an entry that was read when the log had reached some position is to be sent
 //! before any effect after that position. Otherwise an old value would replace a newer one.
 
+use bytes::Bytes;
 use larder_proto::Slot;
 
 use crate::log::Position;
@@ -69,20 +70,19 @@ impl Engine {
     }
 
     /// Takes over an entry that [`Engine::copy`] has shown on another member, whatever this engine has under its key.
-    /// For passive engines; the memory limit does not hold.
+    /// For passive engines; the memory limit does not hold. `memory` is as for [`Engine::apply`].
     pub fn load(
         &self,
-        version: u64,
-        key: &[u8],
-        value: &[u8],
-        deadline: Option<Millis>,
+        entry: CopyEntry<'_>,
+        memory: Option<&Bytes>,
         now: Millis,
     ) -> Result<(), EngineError> {
+        let (key, value, deadline) = (entry.key, entry.value.bytes(), entry.deadline);
         self.check(key, value.len())?;
         let mut locked = self.lock(Slot::of(key), now);
-        locked.advance(Position(version));
-        locked.write(key, value, deadline, version, |version| {
-            Payload::string(key, value, version, deadline)
+        locked.advance(Position(entry.version));
+        locked.write(key, value, deadline, entry.version, |version| {
+            Payload::arrived(key, value, version, deadline, memory)
         });
         Ok(())
     }

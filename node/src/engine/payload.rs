@@ -8,6 +8,8 @@
 //!
 //! Everything else is an [`Object`].
 
+use bytes::Bytes;
+
 use super::size_class::{allocated, size_class};
 use super::time::Millis;
 use super::value::{LARGE_BYTES_MIN, Large, Stored, Value};
@@ -19,6 +21,9 @@ const DEADLINE: usize = 8;
 /// In the key length's word: a deadline follows it.
 const HAS_DEADLINE: u32 = 1 << 31;
 const KEY_LENGTH: u32 = HAS_DEADLINE - 1;
+
+/// Strings at least this long need not be copied when they arrive.
+const REFERRED_BYTES_MIN: usize = 512 * 1024;
 
 const INTACT: &str = "an occupied packed payload holds its whole header";
 
@@ -62,6 +67,23 @@ impl Payload {
             return Payload::object(key, Stored::Large(large), version, deadline);
         }
         Payload::packed(key, value, version, deadline)
+    }
+
+    /// A string that lies in this memory. A long one that takes up most of it is not copied, but refers to it.
+    pub(super) fn arrived(
+        key: &[u8],
+        value: &[u8],
+        version: u64,
+        deadline: Option<Millis>,
+        memory: Option<&Bytes>,
+    ) -> Payload {
+        match memory {
+            Some(memory) if value.len() >= REFERRED_BYTES_MIN.max(memory.len() / 8 * 7) => {
+                let large = Large::part_of(memory, value);
+                Payload::object(key, Stored::Large(large), version, deadline)
+            }
+            _ => Payload::string(key, value, version, deadline),
+        }
     }
 
     pub(super) fn object(

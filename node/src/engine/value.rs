@@ -87,6 +87,14 @@ impl Large {
         }
     }
 
+    /// Refers to these bytes of the memory, and counts all of it.
+    pub(super) fn part_of(memory: &Bytes, bytes: &[u8]) -> Large {
+        Large {
+            bytes: memory.slice_ref(bytes),
+            capacity: memory.len(),
+        }
+    }
+
     pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
     }

@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -187,6 +186,18 @@ impl Membership {
         self.0.event(Event::Drain);
         let drained = drained.wait_for(|drained| *drained);
         timeout(patience, drained).await.is_ok()
+    }
+
+    /// Whether the member leads its shard.
+    pub fn leads(&self) -> bool {
+        self.status().core.leads
+    }
+
+    /// Serves nothing more, and tells nothing of what it has served, without a word to others: before the node is
+    /// deregistered, for then somebody else may take the shard.
+    pub fn fall_silent(&self) {
+        let _state = self.0.state.lock();
+        self.0.parts.fence.end(false);
     }
 
     /// Waits until this many in-sync followers hold what the log holds now, or the time is up; how many hold it. `None`:
@@ -481,11 +492,4 @@ impl State {
             }
         }
     }
-}
-
-/// Binds a socket for members.
-pub(super) fn bound(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    let socket = std::net::TcpListener::bind(address)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
 }

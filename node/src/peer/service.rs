@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::{
     convert::Hello,
-    driver::{Driver, bound},
+    driver::Driver,
     link::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT},
     pieces::Gathering,
 };
@@ -48,7 +48,8 @@ pub struct PeerListener {
 impl PeerListener {
     /// Binds a socket. Port 0 stands for any free one.
     pub fn bind(address: SocketAddr) -> io::Result<PeerListener> {
-        let socket = bound(address)?;
+        let socket = StdListener::bind(address)?;
+        socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         Ok(PeerListener { socket, address })
     }

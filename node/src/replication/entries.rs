@@ -56,10 +56,10 @@ fn write(entry: &CopyEntry<'_>, bytes: &mut BytesMut, parts: &mut Vec<Bytes>) {
 }
 
 /// Takes entries over.
-pub(super) fn load(engine: &Engine, mut bytes: &[u8], now: Millis) -> Result<(), MalformedCopy> {
+pub(super) fn load(engine: &Engine, payload: &Bytes, now: Millis) -> Result<(), MalformedCopy> {
+    let mut bytes = &payload[..];
     while !bytes.is_empty() {
         let (version, rest) = bytes.split_first_chunk().ok_or(MalformedCopy::Bytes)?;
-        let version = u64::from_le_bytes(*version);
         let mut effects = codec::Effects::new(rest);
         let effect = effects.next().transpose();
         let Ok(Some(Effect::Put {
@@ -70,7 +70,13 @@ pub(super) fn load(engine: &Engine, mut bytes: &[u8], now: Millis) -> Result<(),
         else {
             return Err(MalformedCopy::Bytes);
         };
-        engine.load(version, key, value, deadline, now)?;
+        let entry = CopyEntry {
+            key,
+            value: Value::Bytes(value),
+            deadline,
+            version: u64::from_le_bytes(*version),
+        };
+        engine.load(entry, Some(payload), now)?;
         bytes = &rest[rest.len() - effects.remaining()..];
     }
     Ok(())

@@ -270,7 +270,13 @@ impl Member {
         outputs: &mut Vec<Output>,
     ) -> bool {
         match action {
-            Action::Send { to, message } => {
+            Action::Send { to, mut message } => {
+                if let (Body::Heartbeat { bound, .. }, Ack::Primary) =
+                    (&mut message.body, self.settings.ack)
+                {
+                    // All that has been executed may have been acknowledged.
+                    *bound = self.log.last().0;
+                }
                 let payload = Bytes::new();
                 let frame = Frame { message, payload };
                 outputs.push(Output::Send { to, frame });
@@ -407,7 +413,8 @@ impl Member {
             .map_err(|error| error.to_string())?;
         for effect in segment.effects() {
             let (position, effect) = effect.map_err(|error| error.to_string())?;
-            let applied = self.engine.apply(position, effect, now.wall);
+            let memory = Some(&segment.bytes);
+            let applied = self.engine.apply(position, effect, memory, now.wall);
             applied.map_err(|error| error.to_string())?;
         }
         Ok(())

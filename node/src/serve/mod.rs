@@ -203,7 +203,8 @@ async fn keep_place(
     }
 }
 
-/// Hands over, tells the others, and lets clients finish.
+/// Hands over, tells the others, and lets clients finish. Who has nobody to hand over to serves until its clients have
+/// finished, and only then lets others know: from then on one of them may begin the shard anew.
 async fn leave(
     assembly: &Assembly,
     membership: Membership,
@@ -211,21 +212,37 @@ async fn leave(
     front: Arc<Front>,
     patience: Duration,
 ) {
+    let member = membership.clone();
     let leaving = assembly.threads.on_peer(async move {
-        if !membership.drain(patience).await {
+        if !member.drain(patience).await {
             tracing::warn!("nobody took over in time");
         }
-        if let Err(error) = registration.deregister().await {
-            tracing::warn!(%error, "cannot deregister: the node's lease ends by itself");
+        let gone = !member.leads();
+        if gone {
+            deregister(&registration).await;
         }
+        (gone, registration)
     });
-    if let Err(error) = leaving.await {
-        tracing::error!(error, "cannot leave in order");
-    }
+    let left = leaving.await;
     Front::drain_all(&[front], patience).await;
     // What others sent before they knew is answered, or they are told that it was not executed.
     assembly.stop.send_replace(true);
     drop(timeout(STREAMS_END_MAX, assembly.stop.closed()).await);
+    match left {
+        Ok((true, _)) => {}
+        Ok((false, registration)) => {
+            membership.fall_silent();
+            let leaving = async move { deregister(&registration).await };
+            drop(assembly.threads.on_peer(leaving).await);
+        }
+        Err(error) => tracing::error!(error, "cannot leave in order"),
+    }
+}
+
+async fn deregister(registration: &Registration) {
+    if let Err(error) = registration.deregister().await {
+        tracing::warn!(%error, "cannot deregister: the node's lease ends by itself");
+    }
 }
 
 fn screen(

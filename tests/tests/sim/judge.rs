@@ -146,6 +146,7 @@ impl World {
             let key = format!("key{key}");
             let on_key =
                 |operation: &&Operation| operation.key == key || operation.kind == Kind::Flush;
+            self.judged += 1;
             let of_key: Vec<&Operation> = operations.iter().filter(on_key).collect();
             match check::linear::check(&of_key) {
                 Ok(Found::Order) => {}

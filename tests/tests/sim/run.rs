@@ -54,6 +54,8 @@ pub(super) struct Counts {
     pub(super) losses: usize,
     /// Members that were drained in time.
     pub(super) drained: usize,
+    /// Keys whose history was looked at.
+    pub(super) judged: usize,
     /// Keys of which it took too long to find out whether their history is linearizable.
     pub(super) undecided: usize,
 }
@@ -83,6 +85,7 @@ fn counts(world: &World) -> Counts {
         reigns: world.reigns.len(),
         losses: world.losses.len(),
         drained: world.drained,
+        judged: world.judged,
         undecided: world.undecided,
         ..Counts::default()
     };
@@ -105,6 +108,7 @@ impl std::ops::AddAssign for Counts {
         self.reigns += other.reigns;
         self.losses += other.losses;
         self.drained += other.drained;
+        self.judged += other.judged;
         self.undecided += other.undecided;
     }
 }

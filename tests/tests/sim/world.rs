@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) reigns: BTreeMap<u64, ProcessId>,
     pub(super) drained: usize,
     pub(super) trace: Trace,
+    /// Keys whose history was looked at.
+    pub(super) judged: usize,
     /// Keys of which it took too long to find out whether their history is linearizable.
     pub(super) undecided: usize,
     pub(super) violation: Option<Violation>,
@@ -100,6 +102,7 @@ impl World {
             reigns: BTreeMap::new(),
             drained: 0,
             trace,
+            judged: 0,
             undecided: 0,
             violation: None,
             names,

@@ -202,15 +202,20 @@ impl Pair {
         match self.wire.pop_front() {
             None => return false,
             Some(Message::Entry(key, kept)) => {
-                self.replica
-                    .load(kept.version, &key, &kept.value, kept.deadline, now)
-                    .unwrap();
+                let entry = CopyEntry {
+                    key: &key,
+                    value: Value::Bytes(&kept.value),
+                    deadline: kept.deadline,
+                    version: kept.version,
+                };
+                self.replica.load(entry, None, now).unwrap();
             }
             Some(Message::Log(segment)) => {
                 self.replica.log().adopt(&segment).unwrap();
                 for effect in segment.effects() {
                     let (position, effect) = effect.unwrap();
-                    self.replica.apply(position, effect, now).unwrap();
+                    let memory = Some(&segment.bytes);
+                    self.replica.apply(position, effect, memory, now).unwrap();
                 }
             }
         }
@@ -318,7 +323,7 @@ fn an_effect_that_the_primary_should_not_allow_is_refused() {
         offset: usize::MAX,
         bytes: b"x",
     };
-    assert!(engine.apply(Position(1), splice, NOW).is_err());
+    assert!(engine.apply(Position(1), splice, None, NOW).is_err());
     assert!(engine.is_empty());
 }
 
