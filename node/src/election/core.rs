@@ -117,6 +117,7 @@ impl Core {
             | Event::Disconnected(_)
             | Event::Connected(_)
             | Event::Lagging(_)
+            | Event::Fed(_)
             | Event::Closed => {}
             Event::Record(ref versioned) => self.saw(versioned.clone(), step),
             Event::Presence(ref present) => self.saw_present(present.clone(), step),

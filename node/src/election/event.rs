@@ -42,6 +42,8 @@ pub enum Event {
     Disconnected(MemberId),
     /// The log no longer holds what a follower needs next.
     Lagging(MemberId),
+    /// A follower has taken a part of a message that takes long.
+    Fed(MemberId),
     /// [`Action::Close`] is done: no command executes.
     Closed,
     /// The node is to stop: it hands over first.

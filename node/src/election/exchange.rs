@@ -202,9 +202,10 @@ impl Event {
     /// The follower that this is about.
     pub(super) fn follower(&self) -> Option<&super::MemberId> {
         match self {
-            Event::Connected(member) | Event::Disconnected(member) | Event::Lagging(member) => {
-                Some(member)
-            }
+            Event::Connected(member)
+            | Event::Disconnected(member)
+            | Event::Lagging(member)
+            | Event::Fed(member) => Some(member),
             _ => None,
         }
     }

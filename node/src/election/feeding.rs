@@ -40,7 +40,7 @@ impl Core {
         }
     }
 
-    /// A feed was opened or closed, or its follower can no longer follow.
+    /// A feed was opened or closed, or its follower can no longer follow, or takes long to.
     pub(super) fn feed_changed(&mut self, event: &Event, step: &mut Step<'_>) {
         let Some(member) = event.follower() else {
             return;
@@ -57,6 +57,7 @@ impl Core {
                 step.send(member, primary.term, Body::Attach);
             }
             Event::Disconnected(_) => follower.progress = Progress::Detached,
+            Event::Fed(_) => follower.stuck = None,
             // A copy during which the log ran away begins again.
             _ if matches!(
                 follower.progress,

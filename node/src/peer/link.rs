@@ -222,9 +222,13 @@ impl End {
             };
             match pull {
                 Pull::Frame(outgoing) => {
-                    for frame in pieces::cut(outgoing) {
+                    let mut pieces = pieces::cut(outgoing).peekable();
+                    while let Some(frame) = pieces.next() {
                         if frames.send(frame).await.is_err() {
                             return;
+                        }
+                        if pieces.peek().is_some() {
+                            driver.event(Event::Fed(to.clone()));
                         }
                     }
                     continue;

@@ -124,6 +124,10 @@ fn network(world: &mut World, name: &str, words: &[&str]) {
             let to = world.id(words[1]);
             world.event(words[0], Event::Lagging(to));
         }
+        "fed" => {
+            let to = world.id(words[1]);
+            world.event(words[0], Event::Fed(to));
+        }
         "hold" => drop(world.held.insert(wire(words))),
         "release" => world.held.clear(),
         "deliver" | "drop" => {
