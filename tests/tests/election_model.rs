@@ -177,6 +177,18 @@ fn a_shard_that_is_taken_without_data_has_one_primary() {
 
 #[test]
 #[ignore = "takes a minute or two: make model"]
+fn of_three_members_without_writes_one_at_a_time_serves() {
+    holds(Bounds {
+        members: 3,
+        terms: 1,
+        start: Start::InSync,
+        writes: 0,
+        ..PAIR
+    });
+}
+
+#[test]
+#[ignore = "takes a minute or two: make model"]
 fn three_members_keep_their_word_for_some_steps() {
     let trio = Bounds {
         members: 3,

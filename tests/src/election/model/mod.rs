@@ -22,7 +22,8 @@
 //!
 //! Looked at in full, with one write and two terms: a new pair; one with a request of unknown outcome, with a broken feed,
 //! with a drained node; a pair in sync with a crash; leases of one beat, and of two. A new pair with three terms. A pair in
-//! sync without writes, one of which loses its registration. Looked at for a number of steps only: three members.
+//! sync without writes, one of which loses its registration; three in sync without writes, up to their first change of
+//! primary. Looked at for a number of steps only: three members that write.
 //! `tests/tests/election_model.rs` has the numbers.
 //!
 //! That messages of lower terms are refused makes no difference within these bounds: ignoring terms takes three members
