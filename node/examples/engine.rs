@@ -1,5 +1,5 @@
-//! Measures the engine: memory an entry against what the process really takes, speed on one thread, and how long
-//! expiry and a copy for a replica make a command wait.
+//! Measures the engine: memory an entry against what the process really takes, also when lengths change, speed, and how
+//! long expiry and a copy for a replica make a command wait.
 //!
 //! `cargo run --release -p larder-node --example engine [entries]`
 
@@ -60,6 +60,7 @@ fn main() {
         let status = Command::new(program).args(arguments).status();
         assert!(status.expect("what runs can be run again").success());
     }
+    churn(entries / 4);
     speed(entries);
     eviction(entries);
     one_stripe(entries / 2);
@@ -107,6 +108,36 @@ fn memory(entries: usize, name: &str, value: &[u8], deadline: Option<Millis>) {
         "{entries} entries, {name}: {:.1} bytes an entry counted, {:.1} resident",
         (counted - empty) as f64 / entries as f64,
         real as f64 / entries as f64,
+    );
+}
+
+/// Values change their lengths again and again.
+fn churn(entries: usize) {
+    const ROUNDS: usize = 20;
+    let before = resident();
+    let engine = engine();
+    let value = [b'v'; 1024];
+    let mut longest = Duration::ZERO;
+    let mut random = 1_u64;
+    rate("puts of 16 to 1024 bytes", ROUNDS * entries, || {
+        for _ in 0..ROUNDS * entries {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let (number, length) = (random >> 33, random >> 20 & 1023);
+            let start = Instant::now();
+            let length = 16 + length as usize * 1008 / 1023;
+            put(&engine, number as usize % entries, &value[..length], None);
+            longest = longest.max(start.elapsed());
+        }
+    });
+    let (counted, real) = (engine.used_memory(), resident() - before);
+    println!(
+        "  {} MB counted, {} MB resident ({:.3} times as much), longest put {:.3} ms",
+        counted >> 20,
+        real >> 20,
+        real as f64 / counted as f64,
+        milliseconds(longest)
     );
 }
 

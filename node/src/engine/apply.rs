@@ -9,9 +9,9 @@ use larder_proto::Slot;
 use crate::log::{Effect, Position};
 
 use super::Engine;
+use super::arena::FreshValue;
 use super::error::EngineError;
 use super::locked::Locked;
-use super::payload::Payload;
 use super::time::Millis;
 
 impl Engine {
@@ -65,23 +65,24 @@ impl Locked<'_> {
                 key,
                 value,
                 deadline,
-            } => self.write(key, value, deadline, position.0, |version| {
-                Payload::arrived(key, value, version, deadline, memory)
-            }),
+            } => {
+                let value = FreshValue::arrived(value, memory);
+                self.write(key, value, deadline, position.0);
+            }
             Effect::Splice { key, offset, bytes } => {
                 let place = self.find(key).unwrap_or_else(|| self.insert_empty(key));
                 let end = offset + bytes.len();
                 self.stripe.touch(place, self.now);
-                self.stripe.change(place, |payload| {
-                    payload.edit(end, |value| value[offset..end].copy_from_slice(bytes));
-                    payload.set_version(position.0);
+                self.stripe.change(place, |entry| {
+                    entry.edit(end, |value| value[offset..end].copy_from_slice(bytes));
+                    entry.set_version(position.0);
                 });
             }
             Effect::Deadline { key, deadline } => {
                 if let Some(place) = self.find(key) {
-                    self.stripe.change(place, |payload| {
-                        payload.set_version(position.0);
-                        payload.set_deadline(deadline);
+                    self.stripe.change(place, |entry| {
+                        entry.set_version(position.0);
+                        entry.set_deadline(deadline);
                     });
                 }
             }

@@ -24,8 +24,8 @@ use larder_proto::Slot;
 use crate::log::Position;
 
 use super::Engine;
+use super::arena::FreshValue;
 use super::error::EngineError;
-use super::payload::Payload;
 use super::scan::{Budget, ScanCursor};
 use super::time::Millis;
 use super::value::Value;
@@ -59,12 +59,13 @@ impl Engine {
             entries: entries_max.max(1),
             bytes: bytes_max.max(1),
         };
-        self.walk(cursor, budget, now, &mut |_, cell| {
+        self.walk(cursor, budget, now, &mut |locked, cell| {
+            let entry = locked.stripe.entry(cell);
             each(CopyEntry {
-                key: cell.payload.key(),
-                value: cell.payload.value(),
-                deadline: cell.payload.deadline(),
-                version: cell.payload.version(),
+                key: entry.key(),
+                value: entry.value(),
+                deadline: entry.deadline(),
+                version: entry.version(),
             });
         })
     }
@@ -81,9 +82,8 @@ impl Engine {
         self.check(key, value.len())?;
         let mut locked = self.lock(Slot::of(key), now);
         locked.advance(Position(entry.version));
-        locked.write(key, value, deadline, entry.version, |version| {
-            Payload::arrived(key, value, version, deadline, memory)
-        });
+        let value = FreshValue::arrived(value, memory);
+        locked.write(key, value, deadline, entry.version);
         Ok(())
     }
 }

@@ -39,7 +39,8 @@ impl Locked<'_> {
     fn drop_slots(&mut self, hash: u32, slots: &SlotSet, budget: &mut Budget) -> Option<u32> {
         let mut keys = Vec::new();
         let next = self.visit(hash, budget, &mut |cell| {
-            let key = cell.payload.key();
+            let entry = self.stripe.entry(cell);
+            let key = entry.key();
             let slot = Slot::of(key);
             if slots.contains(slot) && !self.gate.admits(slot) {
                 keys.push(key.to_vec());

@@ -1,5 +1,7 @@
 //! A live entry as a reader sees it.
 
+use super::arena::Arena;
+use super::blocks::Address;
 use super::segment::Cell;
 use super::time::{LastUse, Millis};
 use super::value::Value;
@@ -7,32 +9,33 @@ use super::value::Value;
 /// A live entry, in place, for as long as its stripe is locked.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    cell: &'a Cell,
+    arena: &'a Arena,
+    at: Address,
 }
 
 impl<'a> Entry<'a> {
-    pub(super) fn new(cell: &'a Cell) -> Entry<'a> {
-        Entry { cell }
+    pub(super) fn new(arena: &'a Arena, at: Address) -> Entry<'a> {
+        Entry { arena, at }
     }
 
     /// The key.
     pub fn key(&self) -> &'a [u8] {
-        self.cell.payload.key()
+        self.arena.key(self.at)
     }
 
     /// The value, in place.
     pub fn value(&self) -> Value<'a> {
-        self.cell.payload.value()
+        self.arena.value(self.at)
     }
 
     /// When the entry expires, if it does.
     pub fn deadline(&self) -> Option<Millis> {
-        self.cell.payload.deadline()
+        self.arena.deadline(self.at)
     }
 
     /// The position in the log of the last change to this entry: it rises with every change.
     pub fn version(&self) -> u64 {
-        self.cell.payload.version()
+        self.arena.version(self.at)
     }
 
     /// The type's name, as the command TYPE has it.
@@ -42,11 +45,11 @@ impl<'a> Entry<'a> {
 
     /// Milliseconds since the entry was last used, in steps of 4.
     pub fn idle_ms(&self, now: Millis) -> u64 {
-        u64::from(self.cell.last_use.age(LastUse::at(now))) * LastUse::UNIT_MS
+        u64::from(self.arena.last_use(self.at).age(LastUse::at(now))) * LastUse::UNIT_MS
     }
 
     /// Bytes of memory the entry takes, its place in the table included.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Cell>() + self.cell.payload.heap_bytes()
+        size_of::<Cell>() + self.arena.entry_bytes(self.at)
     }
 }

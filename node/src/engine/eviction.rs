@@ -149,13 +149,14 @@ impl Locked<'_> {
         let mut seen = 0;
         for cell in self.stripe.table().sample(random, count) {
             seen += 1;
-            let age = cell.last_use.age(clock);
+            let last_use = self.stripe.last_use(cell);
+            let age = last_use.age(clock);
             if oldest.is_none_or(|oldest| age > oldest.age) {
                 *oldest = Some(Victim {
                     age,
                     stripe: self.index,
                     hash: cell.hash,
-                    last_use: cell.last_use,
+                    last_use,
                 });
             }
         }
@@ -170,7 +171,7 @@ impl Locked<'_> {
         let table = self.stripe.table();
         let place = table
             .with_hashes(victim.hash..=victim.hash)
-            .find(|&place| table.cell(place).last_use == victim.last_use);
+            .find(|&place| self.stripe.last_use(table.cell(place)) == victim.last_use);
         if let Some(place) = place {
             self.evict_at(place);
         }

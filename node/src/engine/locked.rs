@@ -9,15 +9,18 @@ use parking_lot::MutexGuard;
 
 use crate::log::{Effect, Position};
 
+use super::arena::{Fresh, FreshValue};
 use super::entry::Entry;
 use super::error::EngineError;
 use super::gate::Gate;
-use super::payload::Payload;
 use super::stripe::{Detached, Stripe};
 use super::table::Place;
 use super::time::Millis;
-use super::value::{LARGE_BYTES_MIN, Large, Stored};
+use super::value::{LARGE_BYTES_MIN, Large, Value};
 use super::{Engine, KEY_BYTES_MAX, StripeCell, stripe_of};
+
+/// Blocks that one command empties at most of those with many holes.
+const COMPACTED_MAX: usize = 4;
 
 /// A locked stripe at one instant. It sees live entries only: whatever is past its deadline is dropped on the way, or
 /// hidden if it is not for this engine to drop.
@@ -101,9 +104,7 @@ impl<'a> Locked<'a> {
         value: &[u8],
         deadline: Option<Millis>,
     ) -> Result<Position, EngineError> {
-        self.put_with(key, value, deadline, |version| {
-            Payload::string(key, value, version, deadline)
-        })
+        self.put_value(key, FreshValue::Bytes(value), deadline)
     }
 
     /// [`Locked::put`] without copying a long string, if it fills its allocation and nobody else refers to it.
@@ -118,53 +119,55 @@ impl<'a> Locked<'a> {
         }
         self.engine.check(key, value.len())?;
         let large = Large::from_shared(value);
-        let bytes = large.bytes().clone();
-        self.put_with(key, &bytes, deadline, |version| {
-            Payload::object(key, Stored::Large(large), version, deadline)
-        })
+        self.put_value(key, FreshValue::Large(large), deadline)
     }
 
-    fn put_with(
+    fn put_value(
         &mut self,
         key: &[u8],
-        value: &[u8],
+        value: FreshValue<'_>,
         deadline: Option<Millis>,
-        payload: impl FnOnce(u64) -> Payload,
     ) -> Result<Position, EngineError> {
-        self.engine.check(key, value.len())?;
+        self.engine.check(key, value.bytes().len())?;
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             self.remove(key);
             return Ok(self.position());
         }
         let version = self.append(Effect::Put {
             key,
-            value,
+            value: value.bytes(),
             deadline,
         });
         // An entry past its deadline may be overwritten: that drops it as well as a Delete would.
-        self.write(key, value, deadline, version, payload);
+        self.write(key, value, deadline, version);
         Ok(self.position())
     }
 
-    /// Makes the key hold this string as of this version, without logging it. `payload` makes the same anew.
+    /// Makes the key hold this string as of this version, without logging it.
     pub(super) fn write(
         &mut self,
         key: &[u8],
-        value: &[u8],
+        value: FreshValue<'_>,
         deadline: Option<Millis>,
         version: u64,
-        payload: impl FnOnce(u64) -> Payload,
     ) {
         self.changed = true;
         let hash = self.engine.hash(key);
-        let Some(place) = self.stripe.table().find(hash, key) else {
-            self.stripe.insert(hash, payload(version), self.now);
+        let found = self.stripe.find(hash, key);
+        let fresh = Fresh {
+            key,
+            value,
+            version,
+            deadline,
+        };
+        let Some(place) = found else {
+            self.stripe.insert(hash, fresh, self.now);
             return;
         };
         self.stripe.touch(place, self.now);
-        self.stripe.change(place, |old| {
-            if !old.overwrite(value, version, deadline) {
-                *old = payload(version);
+        self.stripe.change(place, |entry| {
+            if !entry.overwrite(&fresh) {
+                entry.replace(fresh);
             }
         });
     }
@@ -182,14 +185,14 @@ impl<'a> Locked<'a> {
         self.changed = true;
         self.stripe.touch(place, self.now);
         let log = &self.engine.log;
-        let position = self.stripe.change(place, |payload| {
+        let position = self.stripe.change(place, |entry| {
             let offset = range.start;
-            let position = payload.edit(range.end, |value| {
+            let position = entry.edit(range.end, |value| {
                 let bytes = &mut value[range];
                 change(bytes);
                 log.append(Effect::Splice { key, offset, bytes })
             });
-            payload.set_version(position.0);
+            entry.set_version(position.0);
             position
         });
         self.stripe.position = position;
@@ -207,9 +210,9 @@ impl<'a> Locked<'a> {
         }
         if self.entry(place).deadline() != deadline {
             let version = self.append(Effect::Deadline { key, deadline });
-            self.stripe.change(place, |payload| {
-                payload.set_version(version);
-                payload.set_deadline(deadline);
+            self.stripe.change(place, |entry| {
+                entry.set_version(version);
+                entry.set_deadline(deadline);
             });
         }
         true
@@ -240,21 +243,22 @@ impl<'a> Locked<'a> {
         if from == to {
             return Ok(true);
         }
-        let mut copy = self.stripe.table().cell(place).payload.with_key(to);
+        let entry = self.entry(place);
+        let deadline = entry.deadline();
+        let value = match entry.value() {
+            Value::Bytes(value) => Bytes::copy_from_slice(value),
+            Value::Shared(value) => value.clone(),
+        };
         let version = self.append(Effect::Put {
             key: to,
-            value: copy.value().bytes(),
-            deadline: copy.deadline(),
+            value: &value,
+            deadline,
         });
-        copy.set_version(version);
-        let hash = self.engine.hash(to);
-        match self.stripe.table().find(hash, to) {
-            None => self.stripe.insert(hash, copy, self.now),
-            Some(place) => {
-                self.stripe.touch(place, self.now);
-                self.stripe.change(place, |old| *old = copy);
-            }
-        }
+        let value = match value.len() < LARGE_BYTES_MIN {
+            true => FreshValue::Bytes(&value),
+            false => FreshValue::Large(Large::of(value.clone())),
+        };
+        self.write(to, value, deadline, version);
         Ok(true)
     }
 
@@ -296,6 +300,11 @@ impl<'a> Locked<'a> {
         if !std::mem::take(&mut self.changed) {
             return;
         }
+        for _ in 0..COMPACTED_MAX {
+            if !self.stripe.compact(|key| self.engine.hash(key)) {
+                break;
+            }
+        }
         let bytes = self.stripe.heap_bytes();
         let old = std::mem::replace(&mut self.stripe.settled_bytes, bytes);
         if bytes != old {
@@ -311,7 +320,7 @@ impl<'a> Locked<'a> {
     }
 
     fn entry(&self, place: Place) -> Entry<'_> {
-        Entry::new(self.stripe.table().cell(place))
+        self.stripe.entry(self.stripe.table().cell(place))
     }
 
     /// Where the key's entry stands, if it is live. An entry past its deadline is dropped.
@@ -334,15 +343,20 @@ impl<'a> Locked<'a> {
 
     /// Where the key's entry stands, live or not.
     pub(super) fn find(&self, key: &[u8]) -> Option<Place> {
-        self.stripe.table().find(self.engine.hash(key), key)
+        self.stripe.find(self.engine.hash(key), key)
     }
 
     /// Adds an empty string under a key that the stripe does not have.
     pub(super) fn insert_empty(&mut self, key: &[u8]) -> Place {
         let hash = self.engine.hash(key);
-        let empty = Payload::string(key, &[], 0, None);
+        let empty = Fresh {
+            key,
+            value: FreshValue::Bytes(&[]),
+            version: self.stripe.position.0,
+            deadline: None,
+        };
         self.stripe.insert(hash, empty, self.now);
-        let place = self.stripe.table().find(hash, key);
+        let place = self.stripe.find(hash, key);
         place.expect("it was just inserted")
     }
 
@@ -352,8 +366,11 @@ impl<'a> Locked<'a> {
     }
 
     fn remove_at(&mut self, place: Place) {
-        let payload = self.stripe.remove(place);
-        self.append(Effect::Delete { key: payload.key() });
+        let key = self.entry(place).key();
+        let position = self.engine.log.append(Effect::Delete { key });
+        self.stripe.position = position;
+        self.changed = true;
+        self.stripe.remove(place);
     }
 
     /// Appends an effect of this stripe to the log and returns the version of what it wrote.

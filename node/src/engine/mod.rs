@@ -1,7 +1,8 @@
 //! The engine: the entries of one node, in memory.
 //!
 //! ```text
-//! Engine -- 1024 x Mutex<Stripe> -- Table -- Segments (sorted by hash) -- Payload (one allocation an entry)
+//! Engine -- 1024 x Mutex<Stripe> -- Table -- Segments (sorted by hash) of cells: hash, address
+//!   |                          |--- Arena -- Blocks of records, one after the other; Objects, if they are long
 //!   |                          \--- Deadlines (heap of hints)
 //!   |-- used, population: totals, brought up to date under each stripe's lock
 //!   |-- Log: every write's effect, appended under the stripe's lock
@@ -15,6 +16,9 @@
 //! threads. It reads no clock: every call says what time it is.
 
 mod apply;
+mod arena;
+mod blocks;
+mod change;
 mod copy;
 mod deadlines;
 mod drop_slots;
@@ -25,9 +29,10 @@ mod expiry;
 mod flush;
 mod gate;
 mod locked;
-mod payload;
+mod object;
 mod population;
 mod random;
+mod record;
 mod scan;
 mod segment;
 mod size_class;
@@ -131,6 +136,9 @@ struct StripeCell {
     gate: Gate,
     stripe: Mutex<Stripe>,
 }
+
+// An empty engine takes so much for each stripe.
+const _: () = assert!(size_of::<StripeCell>() <= 512);
 
 impl Engine {
     /// An empty engine that appends its writes to this log.
@@ -246,7 +254,7 @@ impl Engine {
 /// Bytes of memory that an entry with a packed string takes, its share of the table included: what to ask
 /// [`Engine::make_room`] for before writing it.
 pub fn entry_bytes(key_bytes: usize, value_bytes: usize) -> usize {
-    payload::string_bytes(key_bytes, value_bytes) + segment::CELL_SHARE
+    arena::entry_bytes(key_bytes, value_bytes) + segment::CELL_SHARE
 }
 
 fn stripe_of(slot: Slot) -> usize {

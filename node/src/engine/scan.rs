@@ -75,7 +75,7 @@ impl Engine {
     ) -> ScanCursor {
         self.walk(cursor, Budget::entries(count), now, &mut |locked, cell| {
             if locked.shows(cell, access) {
-                each(&Entry::new(cell));
+                each(&locked.stripe.entry(cell));
             }
         })
     }
@@ -114,7 +114,7 @@ impl Engine {
             let locked = Locked::new(self, stripe, now);
             let mut sample = locked.stripe.table().sample(self.random.next(), 16);
             let cell = sample.find(|cell| locked.shows(cell, access))?;
-            Some(cell.payload.key().to_vec())
+            Some(locked.stripe.entry(cell).key().to_vec())
         })
     }
 }
@@ -125,9 +125,11 @@ impl Locked<'_> {
         self.stripe
             .table()
             .entries()
-            .filter(|cell| self.is_live(cell) && Slot::of(cell.payload.key()) == slot)
+            .filter(|cell| self.is_live(cell))
+            .map(|cell| self.stripe.entry(cell))
+            .filter(|entry| Slot::of(entry.key()) == slot)
             .take(count)
-            .for_each(|cell| each(&Entry::new(cell)));
+            .for_each(|entry| each(&entry));
     }
 
     /// How many live entries one of the stripe's slots has. Looks at every entry of the stripe.
@@ -151,7 +153,8 @@ impl Locked<'_> {
                 return Some(cell.hash);
             }
             last = Some(cell.hash);
-            budget.spend(cell.payload.key().len() + cell.payload.value().bytes().len());
+            let entry = self.stripe.entry(cell);
+            budget.spend(entry.key().len() + entry.value().bytes().len());
             each(cell);
         }
         None
@@ -162,11 +165,11 @@ impl Locked<'_> {
         self.is_live(cell)
             && (access == Access::Replica
                 || self.gate.admits_all()
-                || self.gate.admits(Slot::of(cell.payload.key())))
+                || self.gate.admits(Slot::of(self.stripe.entry(cell).key())))
     }
 
     fn is_live(&self, cell: &Cell) -> bool {
-        let deadline = cell.payload.deadline();
+        let deadline = self.stripe.entry(cell).deadline();
         deadline.is_none_or(|deadline| deadline > self.now)
     }
 }

@@ -18,36 +18,33 @@
 use std::mem;
 use std::ops::RangeInclusive;
 
-use super::payload::Payload;
+use super::blocks::Address;
 use super::size_class::{allocated, size_class};
-use super::time::LastUse;
 
-/// A place in a segment: an entry, or nothing if the payload is vacant.
-#[derive(Debug)]
+/// A place in a segment: an entry, or nothing if it is nowhere.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Cell {
     pub(super) hash: u32,
-    pub(super) last_use: LastUse,
-    pub(super) payload: Payload,
+    pub(super) at: Address,
 }
 
-const _: () = assert!(size_of::<Cell>() == 24);
+const _: () = assert!(size_of::<Cell>() == 8);
 
 impl Cell {
     fn vacant() -> Cell {
         Cell {
             hash: 0,
-            last_use: LastUse::default(),
-            payload: Payload::vacant(),
+            at: Address::NOWHERE,
         }
     }
 
     fn is_vacant(&self) -> bool {
-        self.payload.is_vacant()
+        self.at == Address::NOWHERE
     }
 }
 
 /// Bytes of a table that an entry takes up, at the average load.
-pub(super) const CELL_SHARE: usize = size_of::<Cell>() * 4 / 3;
+pub(super) const CELL_SHARE: usize = size_of::<Cell>() * 5 / 4;
 
 /// Fewest homes of a segment that is not empty.
 const HOMES_MIN: usize = 7;
@@ -56,11 +53,11 @@ const HOMES_MIN: usize = 7;
 const OVERFLOW: usize = 6;
 
 /// More entries than this part of the homes and the segment grows by a size class, which is 14 to 25 %.
-const LOAD_MAX: (usize, usize) = (13, 16);
+const LOAD_MAX: (usize, usize) = (14, 16);
 
 /// Fewer entries than this part of the homes and the segment shrinks to `LOAD_FITTED`.
 const LOAD_MIN: (usize, usize) = (5, 16);
-const LOAD_FITTED: (usize, usize) = (10, 16);
+const LOAD_FITTED: (usize, usize) = (11, 16);
 
 /// The entries of a range of hashes.
 #[derive(Debug)]
@@ -216,7 +213,7 @@ impl Segment {
     }
 
     /// Takes the entry out of this cell. May move every other entry.
-    pub(super) fn remove(&mut self, index: usize) -> Payload {
+    pub(super) fn remove(&mut self, index: usize) -> Address {
         let mut end = index + 1;
         while self.is_occupied(end) && self.home(self.cells[end].hash) < end {
             end += 1;
@@ -230,7 +227,7 @@ impl Segment {
             let cells = mem::take(&mut self.cells);
             self.fit(cells);
         }
-        removed.payload
+        removed.at
     }
 
     fn is_occupied(&self, index: usize) -> bool {

@@ -2,19 +2,22 @@
 
 use crate::log::Position;
 
+use super::arena::{Arena, Fresh};
+use super::change::Change;
 use super::deadlines::Deadlines;
-use super::payload::Payload;
+use super::entry::Entry;
 use super::segment::Cell;
 use super::stats::Counters;
 use super::table::{Place, Table};
 use super::time::{LastUse, Millis};
 
+/// In this order, for every read looks at the first.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Stripe {
     table: Table,
+    arena: Arena,
     deadlines: Deadlines,
-    /// Invariant: the sum of the payloads' `heap_bytes`.
-    payload_bytes: usize,
     /// Invariant: how many entries have a deadline.
     with_deadline: usize,
     /// Of the last write to this stripe.
@@ -29,6 +32,7 @@ pub(super) struct Stripe {
 pub(super) struct Detached {
     pub(super) bytes: usize,
     _table: Table,
+    _arena: Arena,
     _deadlines: Deadlines,
 }
 
@@ -37,55 +41,69 @@ impl Stripe {
         &self.table
     }
 
+    /// The entry that stands in a cell of the table.
+    pub(super) fn entry(&self, cell: &Cell) -> Entry<'_> {
+        Entry::new(&self.arena, cell.at)
+    }
+
+    pub(super) fn last_use(&self, cell: &Cell) -> LastUse {
+        self.arena.last_use(cell.at)
+    }
+
+    /// Where the key's entry stands.
+    pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<Place> {
+        self.table.find(hash, key, &self.arena)
+    }
+
     pub(super) fn with_deadline(&self) -> usize {
         self.with_deadline
     }
 
     /// Bytes of memory the stripe takes, beside itself.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.payload_bytes + self.table.heap_bytes() + self.deadlines.heap_bytes()
+        self.arena.heap_bytes() + self.table.heap_bytes() + self.deadlines.heap_bytes()
     }
 
     pub(super) fn touch(&mut self, place: Place, now: Millis) {
         let last_use = LastUse::at(now);
-        let cell = self.table.cell_mut(place);
+        let at = self.table.cell(place).at;
         // A hot entry is read many times in one unit: leave its cache line clean.
-        if cell.last_use != last_use {
-            cell.last_use = last_use;
+        if self.arena.last_use(at) != last_use {
+            self.arena.set_last_use(at, last_use);
         }
     }
 
     /// Adds an entry whose key is not in the stripe.
-    pub(super) fn insert(&mut self, hash: u32, payload: Payload, now: Millis) {
-        self.payload_bytes += payload.heap_bytes();
-        if let Some(deadline) = payload.deadline() {
+    pub(super) fn insert(&mut self, hash: u32, fresh: Fresh<'_>, now: Millis) {
+        if let Some(deadline) = fresh.deadline {
             self.with_deadline += 1;
             self.deadlines.arm(hash, deadline);
         }
-        self.table.insert(Cell {
-            hash,
-            last_use: LastUse::at(now),
-            payload,
-        });
+        let at = self.arena.put(fresh, LastUse::at(now));
+        self.table.insert(Cell { hash, at });
     }
 
-    pub(super) fn remove(&mut self, place: Place) -> Payload {
-        let payload = self.table.remove(place);
-        self.payload_bytes -= payload.heap_bytes();
-        if payload.deadline().is_some() {
+    pub(super) fn remove(&mut self, place: Place) {
+        let at = self.table.remove(place);
+        let had_deadline = self.arena.deadline(at).is_some();
+        self.arena.remove(at);
+        if had_deadline {
             self.with_deadline -= 1;
             self.drop_stale_deadlines();
         }
-        payload
     }
 
     /// Lets `change` do anything to an entry but change its key.
-    pub(super) fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Payload) -> R) -> R {
+    pub(super) fn change<R>(
+        &mut self,
+        place: Place,
+        change: impl FnOnce(&mut Change<'_>) -> R,
+    ) -> R {
         let cell = self.table.cell_mut(place);
-        let (old_bytes, old_deadline) = (cell.payload.heap_bytes(), cell.payload.deadline());
-        let result = change(&mut cell.payload);
-        let (hash, deadline) = (cell.hash, cell.payload.deadline());
-        self.payload_bytes = self.payload_bytes + cell.payload.heap_bytes() - old_bytes;
+        let old_deadline = self.arena.deadline(cell.at);
+        let (arena, at) = (&mut self.arena, &mut cell.at);
+        let result = change(&mut Change { arena, at });
+        let (hash, deadline) = (cell.hash, self.arena.deadline(cell.at));
         if deadline == old_deadline {
             return result;
         }
@@ -100,6 +118,19 @@ impl Stripe {
         result
     }
 
+    /// Empties a block that has many holes, if there are too many. Tells whether there were.
+    pub(super) fn compact(&mut self, hash: impl Fn(&[u8]) -> u32) -> bool {
+        let sparse = self.arena.is_sparse();
+        if sparse {
+            let table = &mut self.table;
+            self.arena.compact(|key, from, to| {
+                let place = table.find_at(hash(key), from);
+                table.cell_mut(place.expect("a living entry has a cell")).at = to;
+            });
+        }
+        sparse
+    }
+
     /// Where an entry stands that is due, or `None` if none is, as far as deadlines have come due by whole units.
     pub(super) fn next_due(&mut self, now: Millis) -> Option<Place> {
         while let Some(hashes) = self.deadlines.take_due(now) {
@@ -107,7 +138,7 @@ impl Stripe {
             // The item may stand for several entries, and does not say for which it was made.
             for place in self.table.with_hashes(hashes) {
                 let cell = self.table.cell(place);
-                let Some(deadline) = cell.payload.deadline() else {
+                let Some(deadline) = self.arena.deadline(cell.at) else {
                     continue;
                 };
                 if deadline <= now && due.is_none() {
@@ -127,11 +158,11 @@ impl Stripe {
     /// Takes everything out.
     pub(super) fn detach(&mut self) -> Detached {
         let bytes = self.heap_bytes();
-        self.payload_bytes = 0;
         self.with_deadline = 0;
         Detached {
             bytes,
             _table: std::mem::take(&mut self.table),
+            _arena: std::mem::take(&mut self.arena),
             _deadlines: std::mem::take(&mut self.deadlines),
         }
     }
@@ -141,11 +172,9 @@ impl Stripe {
         if self.with_deadline == 0 {
             self.deadlines = Deadlines::default();
         } else if self.deadlines.is_stale(self.with_deadline) {
-            self.deadlines.rebuild(
-                self.table
-                    .entries()
-                    .filter_map(|cell| Some((cell.hash, cell.payload.deadline()?))),
-            );
+            let (arena, cells) = (&self.arena, self.table.entries());
+            self.deadlines
+                .rebuild(cells.filter_map(|cell| Some((cell.hash, arena.deadline(cell.at)?))));
         }
     }
 }
@@ -155,13 +184,12 @@ impl Stripe {
     /// Panics unless a recount agrees with everything the stripe keeps count of.
     pub(super) fn assert_consistent(&self) {
         self.table.assert_consistent();
-        let entries = || self.table.entries().map(|cell| &cell.payload);
-        let bytes: usize = entries().map(Payload::heap_bytes).sum();
-        assert_eq!(bytes, self.payload_bytes);
-        let with_deadline: Vec<_> = entries().filter_map(Payload::deadline).collect();
+        self.arena.assert_consistent(self.table.len());
+        let deadline = |cell: &Cell| self.arena.deadline(cell.at);
+        let with_deadline: Vec<_> = self.table.entries().filter_map(deadline).collect();
         assert_eq!(with_deadline.len(), self.with_deadline);
         for cell in self.table.entries() {
-            if let Some(deadline) = cell.payload.deadline() {
+            if let Some(deadline) = self.arena.deadline(cell.at) {
                 assert!(
                     self.deadlines.covers(cell.hash, deadline),
                     "an item in time"

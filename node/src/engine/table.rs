@@ -6,12 +6,14 @@
 
 use std::ops::RangeInclusive;
 
-use super::payload::Payload;
+use super::arena::Arena;
+use super::blocks::Address;
 use super::segment::{Cell, Segment};
 use super::size_class::allocated;
 
-/// Entries of a segment from which it splits rather than grows.
-const SEGMENT_MAX: usize = if cfg!(test) { 64 } else { 8192 };
+/// Entries of a segment from which it splits rather than grows: about as many as there is room for in the largest size
+/// class of jemalloc that takes no extra page.
+const SEGMENT_MAX: usize = if cfg!(test) { 64 } else { 1500 };
 
 /// Two halves of a range with no more entries than this become one segment again.
 const JOINED_MAX: usize = SEGMENT_MAX / 2;
@@ -27,11 +29,12 @@ pub(super) struct Place {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Table {
-    /// Stands here and not with the rest, so that most tables are reached without another step.
-    lowest: Segment,
     /// Invariant: in order, and together with `lowest` they cover every hash once.
     rest: Vec<Segment>,
+    /// Stands here and not with the rest, so that many tables are reached without another step.
+    lowest: Segment,
     /// Invariant: the sum of the segments' lengths.
     occupied: usize,
     /// Invariant: the sum of the segments' `heap_bytes`.
@@ -68,9 +71,16 @@ impl Table {
             .cell_mut(place.cell as usize)
     }
 
-    pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<Place> {
+    /// Where the entry with this key stands, which is in this arena.
+    pub(super) fn find(&self, hash: u32, key: &[u8], arena: &Arena) -> Option<Place> {
         self.with_hashes(hash..=hash)
-            .find(|&place| self.cell(place).payload.key() == key)
+            .find(|&place| arena.key(self.cell(place).at) == key)
+    }
+
+    /// Where the entry stands that is here.
+    pub(super) fn find_at(&self, hash: u32, at: Address) -> Option<Place> {
+        self.with_hashes(hash..=hash)
+            .find(|&place| self.cell(place).at == at)
     }
 
     /// See [`Segment::home_hash`].
@@ -132,14 +142,14 @@ impl Table {
     }
 
     /// Takes the entry out of its place. May move every other entry.
-    pub(super) fn remove(&mut self, place: Place) -> Payload {
+    pub(super) fn remove(&mut self, place: Place) -> Address {
         let index = place.segment as usize;
-        let payload = self.change(index, |segment| segment.remove(place.cell as usize));
+        let at = self.change(index, |segment| segment.remove(place.cell as usize));
         self.occupied -= 1;
         if !self.rest.is_empty() {
             self.join(index);
         }
-        payload
+        at
     }
 
     fn split(&mut self, index: usize) {
@@ -213,7 +223,6 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
 
-    use super::super::time::LastUse;
     use super::*;
 
     impl Table {
@@ -247,12 +256,10 @@ mod tests {
         ]
     }
 
-    fn insert(table: &mut Table, hash: u32, key: &[u8]) {
-        table.insert(Cell {
-            hash,
-            last_use: LastUse::default(),
-            payload: Payload::string(key, b"", 0, None),
-        });
+    fn insert(table: &mut Table, hash: u32, number: usize) -> Address {
+        let at = Address::numbered(number);
+        table.insert(Cell { hash, at });
+        at
     }
 
     proptest! {
@@ -261,29 +268,27 @@ mod tests {
             phases in vec((vec(hashes(), 0..200), vec(any::<Index>(), 0..200)), 1..6),
         ) {
             let mut table = Table::default();
-            let mut model: BTreeSet<(u32, [u8; 4])> = BTreeSet::new();
+            let mut model: BTreeSet<(u32, Address)> = BTreeSet::new();
             for (number, (inserts, removes)) in phases.into_iter().enumerate() {
                 for (index, hash) in inserts.into_iter().enumerate() {
-                    let key = ((number * 1000 + index) as u32).to_le_bytes();
-                    insert(&mut table, hash, &key);
-                    model.insert((hash, key));
+                    let at = insert(&mut table, hash, number * 1000 + index);
+                    model.insert((hash, at));
                 }
                 table.assert_consistent();
                 for remove in removes {
                     if model.is_empty() {
                         break;
                     }
-                    let (hash, key) = **remove.get(&model.iter().collect::<Vec<_>>());
-                    let index = table.find(hash, &key).expect("the model has it");
-                    let removed = table.remove(index);
-                    prop_assert_eq!(removed.key(), key);
-                    prop_assert_eq!(table.find(hash, &key), None);
-                    model.remove(&(hash, key));
+                    let (hash, at) = **remove.get(&model.iter().collect::<Vec<_>>());
+                    let place = table.find_at(hash, at).expect("the model has it");
+                    prop_assert_eq!(table.remove(place), at);
+                    prop_assert_eq!(table.find_at(hash, at), None);
+                    model.remove(&(hash, at));
                     table.assert_consistent();
                 }
-                for (hash, key) in &model {
-                    let index = table.find(*hash, key).expect("the model has it");
-                    prop_assert_eq!(table.cell(index).payload.key(), key);
+                for &(hash, at) in &model {
+                    let place = table.find_at(hash, at).expect("the model has it");
+                    prop_assert_eq!(table.cell(place).hash, hash);
                 }
             }
         }
@@ -295,7 +300,7 @@ mod tests {
         ) {
             let mut table = Table::default();
             for (index, &hash) in hashes.iter().enumerate() {
-                insert(&mut table, hash, &index.to_le_bytes());
+                insert(&mut table, hash, index);
             }
             let mut expected: Vec<_> = hashes.into_iter().filter(|&hash| hash >= from).collect();
             expected.sort_unstable();
@@ -307,8 +312,8 @@ mod tests {
     #[test]
     fn a_sample_comes_round_the_end_and_has_no_entry_twice() {
         let mut table = Table::default();
-        for number in 0..10u32 {
-            insert(&mut table, number << 28, &number.to_le_bytes());
+        for number in 0..10 {
+            insert(&mut table, number << 28, number as usize);
         }
         for random in [0, 1 << 63, u64::MAX] {
             let hashes: BTreeSet<_> = table.sample(random, 99).map(|cell| cell.hash).collect();

@@ -36,6 +36,15 @@ impl LastUse {
     /// read the clock apart from each other, and without this the newest entry could look 198 days old.
     const AHEAD_MAX: u32 = 1 << 20;
 
+    /// As a number, to be kept.
+    pub(super) fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    pub(super) fn from_bits(bits: u32) -> LastUse {
+        LastUse(bits)
+    }
+
     pub(super) fn at(now: Millis) -> LastUse {
         LastUse((now.0 / LastUse::UNIT_MS) as u32)
     }

@@ -59,15 +59,6 @@ impl Stored {
             Stored::Large(large) => allocated(large.capacity) + SHARED_COUNT,
         }
     }
-
-    pub(super) fn duplicate(&self) -> Stored {
-        match self {
-            Stored::Large(large) => Stored::Large(Large {
-                bytes: large.bytes.clone(),
-                capacity: large.capacity,
-            }),
-        }
-    }
 }
 
 /// A long string.
@@ -93,6 +84,12 @@ impl Large {
             bytes: memory.slice_ref(bytes),
             capacity: memory.len(),
         }
+    }
+
+    /// Shares bytes that are somebody's value already.
+    pub(super) fn of(bytes: Bytes) -> Large {
+        let capacity = bytes.len();
+        Large { bytes, capacity }
     }
 
     pub(super) fn bytes(&self) -> &Bytes {

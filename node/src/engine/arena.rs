@@ -1,0 +1,314 @@
+//! Where the entries of one stripe are: packed one after the other into blocks, as in a log.
+//!
+//! A new entry is appended to the open block. One that goes, or that changes its length, leaves a hole, which the next of
+//! just that length fills. When holes make up more than a twelfth, the block that has most is emptied: its entries are
+//! appended anew (`Stripe::compact`). So an entry costs its own bytes and nothing of an allocator's rounding, whatever
+//! sizes come and go.
+//!
+//! Long values are objects of their own, and their records refer to them.
+//!
+//! Source: S. Rumble, A. Kejriwal, J. Ousterhout, "Log-structured Memory for DRAM-based Storage", FAST 2014.
+
+use bytes::{BufMut, Bytes};
+
+use super::blocks::{Address, Blocks, RECORD_BYTES_MAX};
+use super::object::{Object, Objects};
+use super::record::{self, Kind};
+use super::time::{LastUse, Millis};
+use super::value::{LARGE_BYTES_MIN, Large, Stored, Value};
+
+/// Strings at least this long need not be copied when they arrive.
+const REFERRED_BYTES_MIN: usize = 512 * 1024;
+
+/// Lengths of which holes are remembered.
+const HOLES: usize = 8;
+
+// A packed record has little beside its strings.
+const _: () = assert!(LARGE_BYTES_MIN + 64 < RECORD_BYTES_MAX);
+
+/// An entry that is to be written.
+#[derive(Debug)]
+pub(super) struct Fresh<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: FreshValue<'a>,
+    pub(super) version: u64,
+    pub(super) deadline: Option<Millis>,
+}
+
+/// Its value.
+#[derive(Debug)]
+pub(super) enum FreshValue<'a> {
+    Bytes(&'a [u8]),
+    Large(Large),
+}
+
+impl<'a> FreshValue<'a> {
+    /// A string that lies in this memory. A long one that takes up most of it is not copied, but refers to it.
+    pub(super) fn arrived(value: &'a [u8], memory: Option<&Bytes>) -> FreshValue<'a> {
+        match memory {
+            Some(memory) if value.len() >= REFERRED_BYTES_MIN.max(memory.len() / 8 * 7) => {
+                FreshValue::Large(Large::part_of(memory, value))
+            }
+            _ => FreshValue::Bytes(value),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            FreshValue::Bytes(bytes) => bytes,
+            FreshValue::Large(large) => large.bytes(),
+        }
+    }
+}
+
+/// Bytes of memory that a packed string takes.
+pub(super) fn entry_bytes(key_bytes: usize, value_bytes: usize) -> usize {
+    record::packed_length(key_bytes, value_bytes, true)
+}
+
+/// Some of the holes, as a list of those of each of some lengths.
+#[derive(Debug)]
+struct Holes([(u32, Address); HOLES]);
+
+impl Default for Holes {
+    fn default() -> Holes {
+        Holes([(0, Address::NOWHERE); HOLES])
+    }
+}
+
+impl Holes {
+    /// The length of the holes that are listed where those of this length would be, and the first of them.
+    fn list(&mut self, length: usize) -> &mut (u32, Address) {
+        &mut self.0[length % HOLES]
+    }
+}
+
+/// In this order, for every read looks at the first.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(super) struct Arena {
+    blocks: Blocks,
+    pub(super) objects: Objects,
+    holes: Holes,
+    /// The part of versions that packed entries leave out: all of a stripe's have the same.
+    era: u64,
+}
+
+impl Arena {
+    /// Bytes of memory that the arena takes, beside itself and without holes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.blocks.heap_bytes() + self.objects.heap_bytes()
+    }
+
+    pub(super) fn record(&self, at: Address) -> &[u8] {
+        self.blocks.record(at)
+    }
+
+    pub(super) fn record_mut(&mut self, at: Address) -> &mut [u8] {
+        self.blocks.record_mut(at)
+    }
+
+    pub(super) fn key(&self, at: Address) -> &[u8] {
+        let record = self.record(at);
+        match record::kind(record) {
+            Kind::Packed(layout) => &record[layout.key()],
+            Kind::Object(number) => &self.objects.get(number).key,
+        }
+    }
+
+    pub(super) fn value(&self, at: Address) -> Value<'_> {
+        let record = self.record(at);
+        match record::kind(record) {
+            Kind::Packed(layout) => Value::Bytes(&record[layout.value()]),
+            Kind::Object(number) => self.objects.get(number).value.view(),
+        }
+    }
+
+    pub(super) fn version(&self, at: Address) -> u64 {
+        let record = self.record(at);
+        match record::kind(record) {
+            Kind::Packed(layout) => self.era | record::version(record, &layout),
+            Kind::Object(number) => self.objects.get(number).version,
+        }
+    }
+
+    pub(super) fn deadline(&self, at: Address) -> Option<Millis> {
+        let record = self.record(at);
+        if record::has_no_deadline(record) {
+            return None;
+        }
+        match record::kind(record) {
+            Kind::Packed(layout) => record::deadline(record, &layout),
+            Kind::Object(number) => self.objects.get(number).deadline,
+        }
+    }
+
+    pub(super) fn last_use(&self, at: Address) -> LastUse {
+        record::last_use(self.record(at))
+    }
+
+    pub(super) fn set_last_use(&mut self, at: Address, last_use: LastUse) {
+        record::set_last_use(self.record_mut(at), last_use);
+    }
+
+    /// Bytes of memory that an entry takes here.
+    pub(super) fn entry_bytes(&self, at: Address) -> usize {
+        let record = self.record(at);
+        let object = match record::kind(record) {
+            Kind::Packed(_) => 0,
+            Kind::Object(number) => self.objects.get(number).heap_bytes(),
+        };
+        record::length(record) + object
+    }
+
+    /// Whether an entry like this lies in a block.
+    pub(super) fn is_packed(
+        &self,
+        key: &[u8],
+        value: usize,
+        version: u64,
+        deadline: Option<Millis>,
+    ) -> bool {
+        key.len() + value < LARGE_BYTES_MIN
+            && deadline.is_none_or(|deadline| deadline.0 < record::NUMBER_END)
+            && self.is_of_era(version)
+            && !self.blocks.is_crowded()
+    }
+
+    /// Adds an entry.
+    pub(super) fn put(&mut self, fresh: Fresh<'_>, last_use: LastUse) -> Address {
+        let Fresh {
+            key,
+            value,
+            version,
+            deadline,
+        } = fresh;
+        if self.blocks.is_empty() {
+            self.era = version & !(record::NUMBER_END - 1);
+        }
+        match value {
+            FreshValue::Bytes(value) if self.is_packed(key, value.len(), version, deadline) => {
+                let length = record::packed_length(key.len(), value.len(), deadline.is_some());
+                let (at, mut room) = match self.fill_hole(length) {
+                    Some(at) => (at, &mut self.record_mut(at)[..length]),
+                    None => self.blocks.append(length),
+                };
+                record::write(&mut room, key, value, version, deadline, last_use);
+                at
+            }
+            value => {
+                let large = match value {
+                    FreshValue::Bytes(value) => Large::from_vec(value.to_vec()),
+                    FreshValue::Large(large) => large,
+                };
+                let number = self.objects.add(Object {
+                    key: key.into(),
+                    version,
+                    deadline,
+                    value: Stored::Large(large),
+                });
+                self.append(&record::object(number, last_use))
+            }
+        }
+    }
+
+    /// Takes an entry out.
+    pub(super) fn remove(&mut self, at: Address) {
+        if let Kind::Object(number) = record::kind(self.record(at)) {
+            self.objects.remove(number);
+        }
+        self.leave(at);
+    }
+
+    /// Leaves a hole where a record was.
+    fn leave(&mut self, at: Address) {
+        let length = record::length(self.record(at));
+        let list = self.holes.list(length);
+        let next = match list.0 as usize == length {
+            true => list.1,
+            false => Address::NOWHERE,
+        };
+        *list = (length as u32, at);
+        record::set_dead(self.record_mut(at), next.to_bits());
+        if self.blocks.leave(at, length) {
+            self.holes = Holes::default();
+        }
+    }
+
+    /// A hole of this length, which is none any more.
+    fn fill_hole(&mut self, length: usize) -> Option<Address> {
+        let list = self.holes.list(length);
+        if list.0 as usize != length || list.1 == Address::NOWHERE {
+            return None;
+        }
+        let at = list.1;
+        let next = Address::from_bits(record::next(self.record(at)));
+        self.holes.list(length).1 = next;
+        self.blocks.fill(at, length);
+        Some(at)
+    }
+
+    fn append(&mut self, record: &[u8]) -> Address {
+        let (at, mut room) = self.blocks.append(record.len());
+        room.put_slice(record);
+        at
+    }
+
+    /// Whether holes take more than they may.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.blocks.is_sparse()
+    }
+
+    /// Empties a block that has many holes. `moved` is told each entry's key, where it was, and where it is now.
+    pub(super) fn compact(&mut self, mut moved: impl FnMut(&[u8], Address, Address)) {
+        let Some(number) = self.blocks.sparsest() else {
+            return;
+        };
+        // Some are in this block.
+        self.holes = Holes::default();
+        let bytes = self.blocks.take(number);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (record, after) = rest.split_at(record::length(rest));
+            if !record::is_dead(record) {
+                let from = Address::new(number, bytes.len() - rest.len());
+                let to = self.append(record);
+                moved(self.key(to), from, to);
+            }
+            rest = after;
+        }
+        self.blocks.give_back(number);
+    }
+
+    /// Whether a packed entry can have this version.
+    pub(super) fn is_of_era(&self, version: u64) -> bool {
+        version & !(record::NUMBER_END - 1) == self.era
+    }
+}
+
+#[cfg(test)]
+impl Arena {
+    /// Panics unless a recount agrees with everything that is kept count of.
+    pub(super) fn assert_consistent(&self, entries: usize) {
+        let records = |mut rest: &[u8]| {
+            let mut records = Vec::new();
+            while !rest.is_empty() {
+                let (record, after) = rest.split_at(record::length(rest));
+                records.push((record.len(), record::is_dead(record)));
+                rest = after;
+            }
+            records
+        };
+        let dead = |block: &[u8]| {
+            let dead = records(block).into_iter().filter(|(_, dead)| *dead);
+            dead.map(|(length, _)| length).sum()
+        };
+        let blocks = self.blocks.recounted(dead);
+        let living = blocks.into_iter().flat_map(records);
+        assert_eq!(living.filter(|(_, dead)| !dead).count(), entries);
+        self.objects.assert_consistent();
+        if entries == 0 {
+            assert_eq!(self.heap_bytes(), 0);
+        }
+    }
+}

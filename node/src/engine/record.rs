@@ -1,0 +1,265 @@
+//! How an entry lies in its block.
+//!
+//! ```text
+//! last use u32 | flags u8 | [key length u16] | value length u8 or u8, u16 | version u48 | [deadline u48] | key | value
+//! last use u32 | flags u8 | number of an object u32
+//! ```
+//!
+//! Everything little-endian. The flags have the length of a short key.
+
+use std::ops::Range;
+
+use bytes::BufMut;
+
+use super::time::{LastUse, Millis};
+
+/// The entry has a deadline.
+const DEADLINE: u8 = 1;
+/// The entry is an object elsewhere.
+const OBJECT: u8 = 1 << 1;
+/// The entry is here no longer.
+const DEAD: u8 = 1 << 2;
+/// From here on the flags have the key's length.
+const KEY_SHIFT: u32 = 3;
+/// The key's length follows.
+const KEY_LONG: u8 = u8::MAX >> KEY_SHIFT;
+/// The value's length follows.
+const VALUE_LONG: u8 = u8::MAX;
+
+const LAST_USE: Range<usize> = 0..4;
+const FLAGS: usize = 4;
+const OBJECT_NUMBER: Range<usize> = 5..9;
+/// Bytes of versions and deadlines.
+const NUMBER: usize = 6;
+
+/// Numbers of packed entries are below this.
+pub(super) const NUMBER_END: u64 = 1 << (8 * NUMBER);
+
+const INTACT: &str = "a record holds its whole header";
+
+/// Where the parts of a packed entry are.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    version: usize,
+    has_deadline: bool,
+    key: usize,
+    value: usize,
+    end: usize,
+}
+
+impl Layout {
+    pub(super) fn key(&self) -> Range<usize> {
+        self.key..self.value
+    }
+
+    pub(super) fn value(&self) -> Range<usize> {
+        self.value..self.end
+    }
+}
+
+/// What a record is.
+pub(super) enum Kind {
+    Packed(Layout),
+    /// The object of this number.
+    Object(u32),
+}
+
+pub(super) fn kind(record: &[u8]) -> Kind {
+    let flags = record[FLAGS];
+    if flags & OBJECT != 0 {
+        let number = record[OBJECT_NUMBER].first_chunk().expect(INTACT);
+        return Kind::Object(u32::from_le_bytes(*number));
+    }
+    let mut at = FLAGS + 1;
+    let mut short = || {
+        let length = u16::from_le_bytes(*record[at..].first_chunk().expect(INTACT));
+        at += 2;
+        usize::from(length)
+    };
+    let key_length = match flags >> KEY_SHIFT {
+        KEY_LONG => short(),
+        length => usize::from(length),
+    };
+    let length = record[at];
+    at += 1;
+    let value_length = match length {
+        VALUE_LONG => {
+            let length = u16::from_le_bytes(*record[at..].first_chunk().expect(INTACT));
+            at += 2;
+            usize::from(length)
+        }
+        length => usize::from(length),
+    };
+    let has_deadline = flags & DEADLINE != 0;
+    let key = at + NUMBER * (1 + usize::from(has_deadline));
+    Kind::Packed(Layout {
+        version: at,
+        has_deadline,
+        key,
+        value: key + key_length,
+        end: key + key_length + value_length,
+    })
+}
+
+/// Bytes of the record that stands first.
+pub(super) fn length(records: &[u8]) -> usize {
+    match kind(records) {
+        Kind::Packed(layout) => layout.end,
+        Kind::Object(_) => OBJECT_NUMBER.end,
+    }
+}
+
+/// Bytes of a packed record.
+pub(super) fn packed_length(key: usize, value: usize, has_deadline: bool) -> usize {
+    let key_length = if key < usize::from(KEY_LONG) { 0 } else { 2 };
+    let value_length = if value < usize::from(VALUE_LONG) {
+        1
+    } else {
+        3
+    };
+    let numbers = NUMBER * (1 + usize::from(has_deadline));
+    FLAGS + 1 + key_length + value_length + numbers + key + value
+}
+
+/// Writes a packed record. Lengths have 16 bits, version and deadline 48.
+pub(super) fn write(
+    out: &mut impl BufMut,
+    key: &[u8],
+    value: &[u8],
+    version: u64,
+    deadline: Option<Millis>,
+    last_use: LastUse,
+) {
+    out.put_u32_le(last_use.to_bits());
+    let short = key.len() < usize::from(KEY_LONG);
+    let length = if short { key.len() as u8 } else { KEY_LONG };
+    out.put_u8(length << KEY_SHIFT | if deadline.is_some() { DEADLINE } else { 0 });
+    if !short {
+        out.put_u16_le(key.len() as u16);
+    }
+    if value.len() < usize::from(VALUE_LONG) {
+        out.put_u8(value.len() as u8);
+    } else {
+        out.put_u8(VALUE_LONG);
+        out.put_u16_le(value.len() as u16);
+    }
+    out.put_uint_le(version & (NUMBER_END - 1), NUMBER);
+    if let Some(Millis(deadline)) = deadline {
+        out.put_uint_le(deadline, NUMBER);
+    }
+    out.put_slice(key);
+    out.put_slice(value);
+}
+
+/// Bytes of an object's record.
+pub(super) const OBJECT_LENGTH: usize = OBJECT_NUMBER.end;
+
+/// The record of an object.
+pub(super) fn object(number: u32, last_use: LastUse) -> [u8; OBJECT_LENGTH] {
+    let mut record = [0; OBJECT_LENGTH];
+    record[LAST_USE].copy_from_slice(&last_use.to_bits().to_le_bytes());
+    record[FLAGS] = OBJECT;
+    record[OBJECT_NUMBER].copy_from_slice(&number.to_le_bytes());
+    record
+}
+
+/// Whether the record is a packed one without a deadline: the usual case, told by one byte.
+pub(super) fn has_no_deadline(record: &[u8]) -> bool {
+    record[FLAGS] & (DEADLINE | OBJECT) == 0
+}
+
+pub(super) fn is_dead(record: &[u8]) -> bool {
+    record[FLAGS] & DEAD != 0
+}
+
+/// Makes a hole of the record. `next` is kept in it: see [`next`].
+pub(super) fn set_dead(record: &mut [u8], next: u32) {
+    record[FLAGS] |= DEAD;
+    record[LAST_USE].copy_from_slice(&next.to_le_bytes());
+}
+
+/// What was kept in a hole.
+pub(super) fn next(hole: &[u8]) -> u32 {
+    u32::from_le_bytes(*hole.first_chunk().expect(INTACT))
+}
+
+pub(super) fn last_use(record: &[u8]) -> LastUse {
+    LastUse::from_bits(u32::from_le_bytes(*record.first_chunk().expect(INTACT)))
+}
+
+pub(super) fn set_last_use(record: &mut [u8], last_use: LastUse) {
+    record[LAST_USE].copy_from_slice(&last_use.to_bits().to_le_bytes());
+}
+
+/// The low part of the version.
+pub(super) fn version(record: &[u8], layout: &Layout) -> u64 {
+    number(record, layout.version)
+}
+
+pub(super) fn set_version(record: &mut [u8], layout: &Layout, version: u64) {
+    record[layout.version..][..NUMBER].copy_from_slice(&version.to_le_bytes()[..NUMBER]);
+}
+
+pub(super) fn deadline(record: &[u8], layout: &Layout) -> Option<Millis> {
+    let at = layout.version + NUMBER;
+    layout.has_deadline.then(|| Millis(number(record, at)))
+}
+
+/// Changes the deadline of a record that has one.
+pub(super) fn set_deadline(record: &mut [u8], layout: &Layout, deadline: Millis) {
+    let at = layout.version + NUMBER;
+    record[at..][..NUMBER].copy_from_slice(&deadline.0.to_le_bytes()[..NUMBER]);
+}
+
+fn number(record: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..NUMBER].copy_from_slice(&record[at..][..NUMBER]);
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_any_lengths_is_read_as_it_was_written() {
+        for key in [0, 1, 30, 31, 32, 300, 30_000] {
+            for value in [0, 1, 254, 255, 256, 2000, 32_000] {
+                for deadline in [None, Some(Millis(0)), Some(Millis(NUMBER_END - 1))] {
+                    let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
+                    let mut record = Vec::new();
+                    let (version, last_use) = (NUMBER_END - 7, LastUse::from_bits(77));
+                    write(&mut record, &key, &value, version, deadline, last_use);
+                    let length_told = packed_length(key.len(), value.len(), deadline.is_some());
+                    assert_eq!(record.len(), length_told);
+                    // Others follow.
+                    record.extend([0xFF; 20]);
+                    assert_eq!(length(&record), length_told);
+                    let Kind::Packed(layout) = kind(&record) else {
+                        panic!("it is packed");
+                    };
+                    assert_eq!(record[layout.key()], key);
+                    assert_eq!(record[layout.value()], value);
+                    assert_eq!(super::version(&record, &layout), version);
+                    assert_eq!(super::deadline(&record, &layout), deadline);
+                    assert_eq!(super::last_use(&record), last_use);
+                    assert_eq!(has_no_deadline(&record), deadline.is_none());
+                    set_version(&mut record, &layout, 5);
+                    assert_eq!(super::version(&record, &layout), 5);
+                    set_dead(&mut record, 99);
+                    assert_eq!((is_dead(&record), next(&record)), (true, 99));
+                    assert_eq!(length(&record), length_told);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_objects_record_has_its_number() {
+        let record = object(123_456, LastUse::from_bits(9));
+        assert!(matches!(kind(&record), Kind::Object(123_456)));
+        assert_eq!(length(&record), OBJECT_LENGTH);
+        assert_eq!(last_use(&record), LastUse::from_bits(9));
+        assert!(!has_no_deadline(&record), "its object may have one");
+    }
+}
