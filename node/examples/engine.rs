@@ -97,6 +97,12 @@ fn shuffled(entries: usize) -> impl Iterator<Item = usize> {
     (0..entries).map(move |index| index * STRIDE % entries)
 }
 
+/// The same in another order: what was written one after the other may be neighbours in memory.
+fn reshuffled(entries: usize) -> impl Iterator<Item = usize> {
+    const STRIDE: usize = 9_576_890_767; // a prime
+    (0..entries).map(move |index| index * STRIDE % entries)
+}
+
 fn memory(entries: usize, name: &str, value: &[u8], deadline: Option<Millis>) {
     let before = resident();
     let engine = engine();
@@ -147,13 +153,13 @@ fn speed(entries: usize) {
         shuffled(entries).for_each(|number| put(&engine, number, &VALUE, None));
     });
     rate("puts of the same length", entries, || {
-        shuffled(entries).for_each(|number| put(&engine, number, &VALUE, None));
+        reshuffled(entries).for_each(|number| put(&engine, number, &VALUE, None));
     });
     rate("puts of another length", entries, || {
-        shuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
+        reshuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
     });
     rate("puts of that length", entries, || {
-        shuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
+        reshuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
     });
     rate("gets", entries, || gets(&engine, entries, 0));
     rate("gets that miss", entries, || {
@@ -164,7 +170,7 @@ fn speed(entries: usize) {
         "puts of that length, keeping 64 MiB of the log",
         entries,
         || {
-            shuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
+            reshuffled(entries).for_each(|number| put(&engine, number, &VALUE[..30], None));
         },
     );
     engine.retain_log(0, NOW);
@@ -198,7 +204,7 @@ fn speed(entries: usize) {
 }
 
 fn gets(engine: &Engine, entries: usize, offset: usize) {
-    for number in shuffled(entries) {
+    for number in reshuffled(entries) {
         let key = key(number + offset);
         let mut locked = engine.lock(Slot::of(&key), NOW);
         black_box(locked.get(&key).map(|entry| entry.value().bytes()[0]));
