@@ -19,7 +19,7 @@ const _: () = assert!(LENGTH <= 1 << OFFSET_BITS);
 /// Longest record.
 pub(super) const RECORD_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Most blocks to be used by records that could be shorter: 3.5 GiB.
+/// Most blocks to be used by records that could be shorter: 3 GiB at least.
 const PLENTY: usize = (1 << (u32::BITS - OFFSET_BITS)) / 8 * 7;
 
 /// Holes may make up this part, and a little more.
@@ -157,6 +157,11 @@ impl Blocks {
 
     fn new_number(&mut self) -> usize {
         let number = self.memory.len();
+        // Tens of millions of objects in one stripe beside what is plenty.
+        assert!(
+            number < 1 << (u32::BITS - OFFSET_BITS),
+            "a block has an address"
+        );
         if number == self.memory.capacity() {
             self.memory.reserve_exact(number / 4 + 1);
             self.fills.reserve_exact(number / 4 + 1);

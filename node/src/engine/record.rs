@@ -71,22 +71,19 @@ pub(super) fn kind(record: &[u8]) -> Kind {
         return Kind::Object(u32::from_le_bytes(*number));
     }
     let mut at = FLAGS + 1;
-    let mut short = || {
-        let length = u16::from_le_bytes(*record[at..].first_chunk().expect(INTACT));
-        at += 2;
-        usize::from(length)
-    };
     let key_length = match flags >> KEY_SHIFT {
-        KEY_LONG => short(),
+        KEY_LONG => {
+            at += 2;
+            long_length(&record[at - 2..])
+        }
         length => usize::from(length),
     };
     let length = record[at];
     at += 1;
     let value_length = match length {
         VALUE_LONG => {
-            let length = u16::from_le_bytes(*record[at..].first_chunk().expect(INTACT));
             at += 2;
-            usize::from(length)
+            long_length(&record[at - 2..])
         }
         length => usize::from(length),
     };
@@ -99,6 +96,10 @@ pub(super) fn kind(record: &[u8]) -> Kind {
         value: key + key_length,
         end: key + key_length + value_length,
     })
+}
+
+fn long_length(bytes: &[u8]) -> usize {
+    u16::from_le_bytes(*bytes.first_chunk().expect(INTACT)).into()
 }
 
 /// Bytes of the record that stands first.
