@@ -83,6 +83,22 @@ impl Holes {
     }
 }
 
+/// Records and holes that lie one after the other.
+struct Records<'a>(&'a [u8]);
+
+impl<'a> Iterator for Records<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (record, rest) = self.0.split_at(record::length(self.0));
+        self.0 = rest;
+        Some(record)
+    }
+}
+
 /// In this order, for every read looks at the first.
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -254,28 +270,38 @@ impl Arena {
         at
     }
 
+    /// Where the entries of a block are.
+    pub(super) fn entries_of(&self, block: usize) -> impl Iterator<Item = Address> + '_ {
+        let records = Records(self.blocks.filled(block));
+        let mut offset = 0;
+        records.filter_map(move |record| {
+            let at = Address::new(block, offset);
+            offset += record.len();
+            (!record::is_dead(record)).then_some(at)
+        })
+    }
+
     /// Whether holes take more than they may.
     pub(super) fn is_sparse(&self) -> bool {
         self.blocks.is_sparse()
     }
 
-    /// Empties a block that has many holes. `moved` is told each entry's key, where it was, and where it is now.
-    pub(super) fn compact(&mut self, mut moved: impl FnMut(&[u8], Address, Address)) {
+    /// Empties a block that has many holes. `moved` is told where each entry was, and where it is now.
+    pub(super) fn compact(&mut self, mut moved: impl FnMut(&Arena, Address, Address)) {
         let Some(number) = self.blocks.sparsest() else {
             return;
         };
         // Some are in this block.
         self.holes = Holes::default();
         let bytes = self.blocks.take(number);
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let (record, after) = rest.split_at(record::length(rest));
+        let mut offset = 0;
+        for record in Records(&bytes) {
             if !record::is_dead(record) {
-                let from = Address::new(number, bytes.len() - rest.len());
+                let from = Address::new(number, offset);
                 let to = self.append(record);
-                moved(self.key(to), from, to);
+                moved(self, from, to);
             }
-            rest = after;
+            offset += record.len();
         }
         self.blocks.give_back(number);
     }
@@ -290,22 +316,16 @@ impl Arena {
 impl Arena {
     /// Panics unless a recount agrees with everything that is kept count of.
     pub(super) fn assert_consistent(&self, entries: usize) {
-        let records = |mut rest: &[u8]| {
-            let mut records = Vec::new();
-            while !rest.is_empty() {
-                let (record, after) = rest.split_at(record::length(rest));
-                records.push((record.len(), record::is_dead(record)));
-                rest = after;
-            }
-            records
-        };
         let dead = |block: &[u8]| {
-            let dead = records(block).into_iter().filter(|(_, dead)| *dead);
-            dead.map(|(length, _)| length).sum()
+            let dead = Records(block).filter(|record| record::is_dead(record));
+            dead.map(<[u8]>::len).sum()
         };
         let blocks = self.blocks.recounted(dead);
-        let living = blocks.into_iter().flat_map(records);
-        assert_eq!(living.filter(|(_, dead)| !dead).count(), entries);
+        let living = blocks.into_iter().flat_map(Records);
+        assert_eq!(
+            living.filter(|record| !record::is_dead(record)).count(),
+            entries
+        );
         self.objects.assert_consistent();
         if entries == 0 {
             assert_eq!(self.heap_bytes(), 0);

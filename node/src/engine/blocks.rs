@@ -16,11 +16,14 @@ const LENGTH: usize = 3584;
 
 const _: () = assert!(LENGTH <= 1 << OFFSET_BITS);
 
+/// Bits of a block's number.
+pub(super) const BLOCK_BITS: u32 = u32::BITS - OFFSET_BITS;
+
 /// Longest record.
 pub(super) const RECORD_BYTES_MAX: usize = u16::MAX as usize;
 
 /// Most blocks to be used by records that could be shorter: 3 GiB at least.
-const PLENTY: usize = (1 << (u32::BITS - OFFSET_BITS)) / 8 * 7;
+const PLENTY: usize = (1 << BLOCK_BITS) / 8 * 7;
 
 /// Holes may make up this part, and a little more.
 const HOLES_PART: usize = 12;
@@ -122,6 +125,15 @@ impl Blocks {
         &mut self.memory[at.block()][at.offset()..]
     }
 
+    /// The records and holes of a block, one after the other; none of a block that is not there.
+    pub(super) fn filled(&self, block: usize) -> &[u8] {
+        let fill = self.fills.get(block).copied().unwrap_or_default();
+        match self.memory.get(block) {
+            Some(memory) => &memory[..fill.used.into()],
+            None => &[],
+        }
+    }
+
     /// Room for a record of this length, which is to be written.
     pub(super) fn append(&mut self, length: usize) -> (Address, &mut [u8]) {
         let number = self.block_for(length);
@@ -158,10 +170,7 @@ impl Blocks {
     fn new_number(&mut self) -> usize {
         let number = self.memory.len();
         // Tens of millions of objects in one stripe beside what is plenty.
-        assert!(
-            number < 1 << (u32::BITS - OFFSET_BITS),
-            "a block has an address"
-        );
+        assert!(number < 1 << BLOCK_BITS, "a block has an address");
         if number == self.memory.capacity() {
             self.memory.reserve_exact(number / 4 + 1);
             self.fills.reserve_exact(number / 4 + 1);

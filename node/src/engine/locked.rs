@@ -267,14 +267,15 @@ impl<'a> Locked<'a> {
         if self.hides {
             return 0;
         }
-        for count in 0..max {
-            let Some(place) = self.stripe.next_due(self.now) else {
-                self.changed = true;
-                return count;
-            };
+        let mut due = Vec::new();
+        while due.len() < max && self.stripe.find_due(self.now, max - due.len(), &mut due) {
+            self.changed = true;
+        }
+        for &at in &due {
+            let place = self.stripe.place_of(at, |key| self.engine.hash(key));
             self.expire_at(place);
         }
-        max
+        due.len()
     }
 
     pub(super) fn evict_at(&mut self, place: Place) {

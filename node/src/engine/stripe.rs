@@ -3,6 +3,7 @@
 use crate::log::Position;
 
 use super::arena::{Arena, Fresh};
+use super::blocks::Address;
 use super::change::Change;
 use super::deadlines::Deadlines;
 use super::entry::Entry;
@@ -75,11 +76,12 @@ impl Stripe {
 
     /// Adds an entry whose key is not in the stripe.
     pub(super) fn insert(&mut self, hash: u32, fresh: Fresh<'_>, now: Millis) {
-        if let Some(deadline) = fresh.deadline {
-            self.with_deadline += 1;
-            self.deadlines.arm(hash, deadline);
-        }
+        let deadline = fresh.deadline;
         let at = self.arena.put(fresh, LastUse::at(now));
+        if let Some(deadline) = deadline {
+            self.with_deadline += 1;
+            self.deadlines.arm(at.block(), deadline);
+        }
         self.table.insert(Cell { hash, at });
     }
 
@@ -88,8 +90,7 @@ impl Stripe {
         let had_deadline = self.arena.deadline(at).is_some();
         self.arena.remove(at);
         if had_deadline {
-            self.with_deadline -= 1;
-            self.drop_stale_deadlines();
+            self.forget_deadlines(1);
         }
     }
 
@@ -103,56 +104,69 @@ impl Stripe {
         let old_deadline = self.arena.deadline(cell.at);
         let (arena, at) = (&mut self.arena, &mut cell.at);
         let result = change(&mut Change { arena, at });
-        let (hash, deadline) = (cell.hash, self.arena.deadline(cell.at));
-        if deadline == old_deadline {
-            return result;
+        let deadline = self.arena.deadline(cell.at);
+        if let Some(deadline) = deadline {
+            self.with_deadline += 1;
+            self.deadlines.arm(cell.at.block(), deadline);
         }
-        self.with_deadline = self.with_deadline + usize::from(deadline.is_some())
-            - usize::from(old_deadline.is_some());
-        if let Some(deadline) = deadline
-            && old_deadline.is_none_or(|old| deadline < old)
-        {
-            self.deadlines.arm(hash, deadline);
+        if old_deadline.is_some() {
+            self.forget_deadlines(1);
         }
-        self.drop_stale_deadlines();
         result
+    }
+
+    /// Entries that had a deadline are gone, or have none any more.
+    fn forget_deadlines(&mut self, count: usize) {
+        self.with_deadline -= count;
+        if self.with_deadline == 0 {
+            self.deadlines = Deadlines::default();
+        }
     }
 
     /// Empties a block that has many holes, if there are too many. Tells whether there were.
     pub(super) fn compact(&mut self, hash: impl Fn(&[u8]) -> u32) -> bool {
         let sparse = self.arena.is_sparse();
         if sparse {
-            let table = &mut self.table;
-            self.arena.compact(|key, from, to| {
-                let place = table.find_at(hash(key), from);
+            let (table, deadlines) = (&mut self.table, &mut self.deadlines);
+            self.arena.compact(|arena, from, to| {
+                let place = table.find_at(hash(arena.key(to)), from);
                 table.cell_mut(place.expect("a living entry has a cell")).at = to;
+                if let Some(deadline) = arena.deadline(to) {
+                    deadlines.arm(to.block(), deadline);
+                }
             });
         }
         sparse
     }
 
-    /// Where an entry stands that is due, or `None` if none is, as far as deadlines have come due by whole units.
-    pub(super) fn next_due(&mut self, now: Millis) -> Option<Place> {
-        while let Some(hashes) = self.deadlines.take_due(now) {
-            let mut due = None;
-            // The item may stand for several entries, and does not say for which it was made.
-            for place in self.table.with_hashes(hashes) {
-                let cell = self.table.cell(place);
-                let Some(deadline) = self.arena.deadline(cell.at) else {
-                    continue;
-                };
-                if deadline <= now && due.is_none() {
-                    due = Some(place);
-                } else {
-                    self.deadlines.put_off(cell.hash, deadline, now);
-                }
-            }
-            if due.is_some() {
-                return due;
+    /// Adds up to `max` entries that are due to `due`, of one block. Tells whether a block was due: there may be more.
+    /// Whoever calls this removes them.
+    pub(super) fn find_due(&mut self, now: Millis, max: usize, due: &mut Vec<Address>) -> bool {
+        let Some(block) = self.deadlines.take_due(now) else {
+            return false;
+        };
+        let max = due.len() + max;
+        let mut next: Option<Millis> = None;
+        for at in self.arena.entries_of(block) {
+            let Some(deadline) = self.arena.deadline(at) else {
+                continue;
+            };
+            if deadline <= now && due.len() < max {
+                due.push(at);
+            } else {
+                next = Some(next.map_or(deadline, |next| next.min(deadline)));
             }
         }
-        self.deadlines.trim();
-        None
+        if let Some(next) = next {
+            self.deadlines.arm(block, next);
+        }
+        true
+    }
+
+    /// Where the entry at this address stands.
+    pub(super) fn place_of(&self, at: Address, hash: impl Fn(&[u8]) -> u32) -> Place {
+        let place = self.table.find_at(hash(self.arena.key(at)), at);
+        place.expect("a living entry has a cell")
     }
 
     /// Takes everything out.
@@ -164,17 +178,6 @@ impl Stripe {
             _table: std::mem::take(&mut self.table),
             _arena: std::mem::take(&mut self.arena),
             _deadlines: std::mem::take(&mut self.deadlines),
-        }
-    }
-
-    /// Keeps the stale items in proportion to the entries. Costs a pass over the stripe, paid for by as many changes.
-    fn drop_stale_deadlines(&mut self) {
-        if self.with_deadline == 0 {
-            self.deadlines = Deadlines::default();
-        } else if self.deadlines.is_stale(self.with_deadline) {
-            let (arena, cells) = (&self.arena, self.table.entries());
-            self.deadlines
-                .rebuild(cells.filter_map(|cell| Some((cell.hash, arena.deadline(cell.at)?))));
         }
     }
 }
@@ -191,12 +194,12 @@ impl Stripe {
         for cell in self.table.entries() {
             if let Some(deadline) = self.arena.deadline(cell.at) {
                 assert!(
-                    self.deadlines.covers(cell.hash, deadline),
-                    "an item in time"
+                    self.deadlines.covers(cell.at.block(), deadline),
+                    "its block is due in time"
                 );
             }
         }
-        assert!(!self.deadlines.is_stale(self.with_deadline));
+        self.deadlines.assert_consistent();
         assert_eq!(self.settled_bytes, self.heap_bytes());
     }
 }
