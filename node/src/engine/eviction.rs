@@ -155,7 +155,7 @@ impl Locked<'_> {
                 *oldest = Some(Victim {
                     age,
                     stripe: self.index,
-                    hash: cell.hash,
+                    hash: cell.hash(),
                     last_use,
                 });
             }
@@ -170,7 +170,7 @@ impl Locked<'_> {
         }
         let table = self.stripe.table();
         let place = table
-            .with_hashes(victim.hash..=victim.hash)
+            .with_hash(victim.hash)
             .find(|&place| self.stripe.last_use(table.cell(place)) == victim.last_use);
         if let Some(place) = place {
             self.evict_at(place);

@@ -74,6 +74,7 @@ use flush::Disposer;
 use gate::Gate;
 use population::Population;
 use random::Random;
+use segment::HASH_BITS;
 use stripe::Stripe;
 
 /// How many stripes there are. Divides [`Slot::COUNT`], so that every stripe serves as many slots.
@@ -247,7 +248,7 @@ impl Engine {
     fn hash(&self, key: &[u8]) -> u32 {
         let mut hasher = self.hash.build_hasher();
         hasher.write(key);
-        (hasher.finish() >> 32) as u32
+        (hasher.finish() >> (u64::BITS - HASH_BITS)) as u32
     }
 }
 

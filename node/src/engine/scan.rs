@@ -4,16 +4,16 @@ use larder_proto::Slot;
 
 use super::entry::Entry;
 use super::locked::Locked;
-use super::segment::Cell;
+use super::segment::{Cell, HASH_BITS};
 use super::time::Millis;
 use super::{Access, Engine, STRIPES};
 
-/// Where a scan goes on: the next hash in the lower 32 bits, the stripe above; below 2^42. 0 is the beginning and the
+/// Where a scan goes on: the next hash in the lower 24 bits, the stripe above; below 2^34. 0 is the beginning and the
 /// end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScanCursor(pub u64);
 
-const HASHES: u64 = 1 << 32;
+const HASHES: u64 = 1 << HASH_BITS;
 
 impl ScanCursor {
     /// Whether the scan has nothing more to visit.
@@ -149,10 +149,10 @@ impl Locked<'_> {
     ) -> Option<u32> {
         let mut last = None;
         for cell in self.stripe.table().starting_at(hash) {
-            if budget.is_spent() && last != Some(cell.hash) {
-                return Some(cell.hash);
+            if budget.is_spent() && last != Some(cell.hash()) {
+                return Some(cell.hash());
             }
-            last = Some(cell.hash);
+            last = Some(cell.hash());
             let entry = self.stripe.entry(cell);
             budget.spend(entry.key().len() + entry.value().bytes().len());
             each(cell);

@@ -16,30 +16,55 @@
 //! J. I. Munro, 1984).
 
 use std::mem;
-use std::ops::RangeInclusive;
 
 use super::blocks::Address;
 use super::size_class::{allocated, size_class};
 
+/// Bits of a hash. A search looks at the wrong entry once in 2^24 over the stripe's entries; a byte more would be one more
+/// for every entry.
+pub(super) const HASH_BITS: u32 = 24;
+
 /// A place in a segment: an entry, or nothing if it is nowhere.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cell {
-    pub(super) hash: u32,
-    pub(super) at: Address,
+    hash: [u8; 3],
+    at: [u8; 4],
 }
 
-const _: () = assert!(size_of::<Cell>() == 8);
+const _: () = assert!(size_of::<Cell>() == 7);
 
 impl Cell {
-    fn vacant() -> Cell {
+    /// The entry with this hash at this address.
+    pub(super) fn new(hash: u32, at: Address) -> Cell {
+        let [a, b, c, _] = hash.to_le_bytes();
         Cell {
-            hash: 0,
-            at: Address::NOWHERE,
+            hash: [a, b, c],
+            at: at.to_bits().to_le_bytes(),
         }
     }
 
+    fn vacant() -> Cell {
+        Cell::new(0, Address::NOWHERE)
+    }
+
     fn is_vacant(&self) -> bool {
-        self.at == Address::NOWHERE
+        self.at() == Address::NOWHERE
+    }
+
+    /// The entry's hash, below 2^[`HASH_BITS`].
+    pub(super) fn hash(&self) -> u32 {
+        let [a, b, c] = self.hash;
+        u32::from_le_bytes([a, b, c, 0])
+    }
+
+    /// Where the entry is.
+    pub(super) fn at(&self) -> Address {
+        Address::from_bits(u32::from_le_bytes(self.at))
+    }
+
+    /// The entry is elsewhere now.
+    pub(super) fn set_at(&mut self, at: Address) {
+        self.at = at.to_bits().to_le_bytes();
     }
 }
 
@@ -57,7 +82,7 @@ const LOAD_MAX: (usize, usize) = (14, 16);
 
 /// Fewer entries than this part of the homes and the segment shrinks to `LOAD_FITTED`.
 const LOAD_MIN: (usize, usize) = (5, 16);
-const LOAD_FITTED: (usize, usize) = (11, 16);
+const LOAD_FITTED: (usize, usize) = (13, 16);
 
 /// The entries of a range of hashes.
 #[derive(Debug)]
@@ -115,29 +140,19 @@ impl Segment {
 
     /// What stands at the hash's home: read to have its cache line.
     pub(super) fn home_hash(&self, hash: u32) -> u32 {
-        self.cells.get(self.home(hash)).map_or(0, |cell| cell.hash)
+        self.cells
+            .get(self.home(hash))
+            .map_or(0, |cell| cell.hash())
     }
 
-    /// Where the entries with these hashes, all of the range, stand.
-    pub(super) fn with_hashes(
-        &self,
-        hashes: RangeInclusive<u32>,
-    ) -> impl Iterator<Item = usize> + '_ {
-        let (first, last) = hashes.into_inner();
-        let home = self.home(first);
-        // A vacant cell ends what could follow from any home up to it.
-        let last_home = self.home(last);
+    /// Where the entries with this hash, which is one of the range, stand.
+    pub(super) fn with_hash(&self, hash: u32) -> impl Iterator<Item = usize> + '_ {
+        let home = self.home(hash);
         self.cells[home..]
             .iter()
             .enumerate()
-            .take_while(move |(offset, cell)| {
-                if cell.is_vacant() {
-                    home + offset < last_home
-                } else {
-                    cell.hash <= last
-                }
-            })
-            .filter(move |(_, cell)| cell.hash >= first && !cell.is_vacant())
+            .take_while(move |(_, cell)| !cell.is_vacant() && cell.hash() <= hash)
+            .filter(move |(_, cell)| cell.hash() == hash)
             .map(move |(offset, _)| home + offset)
     }
 
@@ -145,7 +160,7 @@ impl Segment {
     pub(super) fn starting_at(&self, hash: u32) -> impl Iterator<Item = &Cell> {
         self.cells[self.home(hash)..]
             .iter()
-            .filter(move |cell| !cell.is_vacant() && cell.hash >= hash)
+            .filter(move |cell| !cell.is_vacant() && cell.hash() >= hash)
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Cell> {
@@ -178,7 +193,7 @@ impl Segment {
         let middle = old
             .cells
             .iter()
-            .position(|cell| !cell.is_vacant() && cell.hash >= upper.first)
+            .position(|cell| !cell.is_vacant() && cell.hash() >= upper.first)
             .unwrap_or(old.cells.len());
         let cells = old.cells.split_off(middle);
         self.fit(old.cells);
@@ -196,8 +211,8 @@ impl Segment {
 
     /// Adds an entry whose key is not in the segment, which is not full. May move every other entry.
     pub(super) fn insert(&mut self, cell: Cell) {
-        let mut index = self.home(cell.hash);
-        while self.is_occupied(index) && self.cells[index].hash <= cell.hash {
+        let mut index = self.home(cell.hash());
+        while self.is_occupied(index) && self.cells[index].hash() <= cell.hash() {
             index += 1;
         }
         let mut vacant = index;
@@ -215,7 +230,7 @@ impl Segment {
     /// Takes the entry out of this cell. May move every other entry.
     pub(super) fn remove(&mut self, index: usize) -> Address {
         let mut end = index + 1;
-        while self.is_occupied(end) && self.home(self.cells[end].hash) < end {
+        while self.is_occupied(end) && self.home(self.cells[end].hash()) < end {
             end += 1;
         }
         self.cells[index..end].rotate_left(1);
@@ -227,7 +242,7 @@ impl Segment {
             let cells = mem::take(&mut self.cells);
             self.fit(cells);
         }
-        removed.at
+        removed.at()
     }
 
     fn is_occupied(&self, index: usize) -> bool {
@@ -253,7 +268,7 @@ impl Segment {
         self.homes = (cells.capacity() - OVERFLOW) as u32;
         self.occupied = 0;
         for cell in old.into_iter().filter(|cell| !cell.is_vacant()) {
-            let home = self.home(cell.hash);
+            let home = self.home(cell.hash());
             while cells.len() < home {
                 cells.push(Cell::vacant());
             }
@@ -285,17 +300,17 @@ impl Segment {
                 run = index + 1;
                 continue;
             }
-            assert!(last <= cell.hash, "sorted at {index}");
+            assert!(last <= cell.hash(), "sorted at {index}");
             assert_eq!(
-                u64::from(cell.hash) >> self.bits,
+                u64::from(cell.hash()) >> self.bits,
                 u64::from(self.first) >> self.bits
             );
-            let home = self.home(cell.hash);
+            let home = self.home(cell.hash());
             assert!(
                 (run..=index).contains(&home),
                 "reachable from home {home} at {index}"
             );
-            last = cell.hash;
+            last = cell.hash();
         }
         let (occupied, homes) = (self.len(), self.homes as usize);
         assert_eq!(self.entries().count(), occupied);

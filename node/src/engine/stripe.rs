@@ -44,11 +44,11 @@ impl Stripe {
 
     /// The entry that stands in a cell of the table.
     pub(super) fn entry(&self, cell: &Cell) -> Entry<'_> {
-        Entry::new(&self.arena, cell.at)
+        Entry::new(&self.arena, cell.at())
     }
 
     pub(super) fn last_use(&self, cell: &Cell) -> LastUse {
-        self.arena.last_use(cell.at)
+        self.arena.last_use(cell.at())
     }
 
     /// Where the key's entry stands.
@@ -67,7 +67,7 @@ impl Stripe {
 
     pub(super) fn touch(&mut self, place: Place, now: Millis) {
         let last_use = LastUse::at(now);
-        let at = self.table.cell(place).at;
+        let at = self.table.cell(place).at();
         // A hot entry is read many times in one unit: leave its cache line clean.
         if self.arena.last_use(at) != last_use {
             self.arena.set_last_use(at, last_use);
@@ -82,7 +82,7 @@ impl Stripe {
             self.with_deadline += 1;
             self.deadlines.arm(at.block(), deadline);
         }
-        self.table.insert(Cell { hash, at });
+        self.table.insert(Cell::new(hash, at));
     }
 
     pub(super) fn remove(&mut self, place: Place) {
@@ -101,13 +101,14 @@ impl Stripe {
         change: impl FnOnce(&mut Change<'_>) -> R,
     ) -> R {
         let cell = self.table.cell_mut(place);
-        let old_deadline = self.arena.deadline(cell.at);
-        let (arena, at) = (&mut self.arena, &mut cell.at);
-        let result = change(&mut Change { arena, at });
-        let deadline = self.arena.deadline(cell.at);
+        let old_deadline = self.arena.deadline(cell.at());
+        let (arena, mut at) = (&mut self.arena, cell.at());
+        let result = change(&mut Change { arena, at: &mut at });
+        cell.set_at(at);
+        let deadline = self.arena.deadline(at);
         if let Some(deadline) = deadline {
             self.with_deadline += 1;
-            self.deadlines.arm(cell.at.block(), deadline);
+            self.deadlines.arm(at.block(), deadline);
         }
         if old_deadline.is_some() {
             self.forget_deadlines(1);
@@ -130,7 +131,8 @@ impl Stripe {
             let (table, deadlines) = (&mut self.table, &mut self.deadlines);
             self.arena.compact(|arena, from, to| {
                 let place = table.find_at(hash(arena.key(to)), from);
-                table.cell_mut(place.expect("a living entry has a cell")).at = to;
+                let place = place.expect("a living entry has a cell");
+                table.cell_mut(place).set_at(to);
                 if let Some(deadline) = arena.deadline(to) {
                     deadlines.arm(to.block(), deadline);
                 }
@@ -188,13 +190,13 @@ impl Stripe {
     pub(super) fn assert_consistent(&self) {
         self.table.assert_consistent();
         self.arena.assert_consistent(self.table.len());
-        let deadline = |cell: &Cell| self.arena.deadline(cell.at);
+        let deadline = |cell: &Cell| self.arena.deadline(cell.at());
         let with_deadline: Vec<_> = self.table.entries().filter_map(deadline).collect();
         assert_eq!(with_deadline.len(), self.with_deadline);
         for cell in self.table.entries() {
-            if let Some(deadline) = self.arena.deadline(cell.at) {
+            if let Some(deadline) = self.arena.deadline(cell.at()) {
                 assert!(
-                    self.deadlines.covers(cell.at.block(), deadline),
+                    self.deadlines.covers(cell.at().block(), deadline),
                     "its block is due in time"
                 );
             }
