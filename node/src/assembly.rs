@@ -18,7 +18,7 @@ use crate::{
     Fence, Governor, Identity, Node, NodeBackend, Parts,
     cluster::{Directory, Followed, Held, Keys, NodeRecord, SlotKeeper, boot_id},
     coordinator::Coordinator,
-    engine::{Engine, EngineConfig},
+    engine::{Engine, EngineConfig, EvictionPolicy},
     grpc::{self, GrpcListener},
     peer::{self, Membership, PeerConfig, PeerListener},
     replication::MemberSettings,
@@ -107,6 +107,7 @@ pub(crate) struct Assembly {
     pub(crate) cluster: Cluster,
     pub(crate) resp: RespSettings,
     pub(crate) member: MemberSettings,
+    pub(crate) policy: EvictionPolicy,
     /// How old what a replica shows may be.
     pub(crate) staleness: Duration,
     /// Set to true when gRPC is to end.
@@ -162,6 +163,7 @@ impl Assembly {
     ) -> Serving {
         let config = EngineConfig {
             memory_limit: memory_bytes,
+            policy: self.policy,
             ..EngineConfig::default()
         };
         let parts = Parts::new(config, Fence::new());

@@ -122,9 +122,10 @@ impl Backend for NodeBackend {
                     self.0.engine().set_policy(policy);
                     Ok(())
                 }
-                None => Err(ConfigError::Value(
-                    "argument must be one of: allkeys-lru, noeviction".into(),
-                )),
+                None => Err(ConfigError::Value(format!(
+                    "argument {}",
+                    EvictionPolicy::choices()
+                ))),
             }),
             _ => None,
         }

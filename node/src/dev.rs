@@ -118,6 +118,7 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
         followed,
         resp: settings.resp.clone(),
         member,
+        policy: settings.member.maxmemory_policy,
         staleness: settings.member.staleness(),
         stop: watch::Sender::new(false),
     };

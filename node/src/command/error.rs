@@ -88,6 +88,18 @@ pub enum CommandError {
          between policies at runtime LRU and LFU data will take some time to adjust."
     )]
     NoFrequency,
+    /// OBJECT IDLETIME where nothing keeps the time of the last use.
+    #[error(
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
+         policies at runtime LRU and LFU data will take some time to adjust."
+    )]
+    NoIdleTime,
+    /// The same with S3-FIFO.
+    #[error(
+        "ERR The allkeys-s3fifo maxmemory policy is selected, idle time not tracked. Please note that when switching \
+         between policies at runtime LRU and S3-FIFO data will take some time to adjust."
+    )]
+    NoIdleTimeInQueue,
     /// A cursor that is no number.
     #[error("ERR invalid cursor")]
     InvalidCursor,

@@ -2,7 +2,7 @@
 
 use larder_proto::resp::{Args, Output, integer};
 
-use crate::engine::{Entry, Value};
+use crate::engine::{Entry, TrackedUse, Value};
 
 use super::value::length;
 use super::{Call, CommandError};
@@ -32,12 +32,24 @@ fn string_encoding(bytes: &[u8]) -> &'static str {
 }
 
 pub(super) fn freq(call: &mut Call<'_>) -> Result<(), CommandError> {
-    about(call, |_, _| Err(CommandError::NoFrequency))
+    let (now, tracked) = (call.now, call.engine.policy().tracked_use());
+    about(call, |entry, out| {
+        if tracked != TrackedUse::Count {
+            return Err(CommandError::NoFrequency);
+        }
+        out.integer(entry.use_count(now).into());
+        Ok(())
+    })
 }
 
 pub(super) fn idletime(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let now = call.now;
+    let (now, tracked) = (call.now, call.engine.policy().tracked_use());
     about(call, |entry, out| {
+        match tracked {
+            TrackedUse::Time => {}
+            TrackedUse::Count => return Err(CommandError::NoIdleTime),
+            TrackedUse::Queue => return Err(CommandError::NoIdleTimeInQueue),
+        }
         out.integer(i64::try_from(entry.idle_ms(now) / 1000).unwrap_or(i64::MAX));
         Ok(())
     })

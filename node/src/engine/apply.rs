@@ -72,7 +72,8 @@ impl Locked<'_> {
             Effect::Splice { key, offset, bytes } => {
                 let place = self.find(key).unwrap_or_else(|| self.insert_empty(key));
                 let end = offset + bytes.len();
-                self.stripe.touch(place, self.now);
+                self.stripe
+                    .touch(place, self.engine.tracked_use(), self.now);
                 self.stripe.change(place, |entry| {
                     entry.edit(end, |value| value[offset..end].copy_from_slice(bytes));
                     entry.set_version(position.0);

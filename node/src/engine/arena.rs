@@ -14,7 +14,8 @@ use bytes::{BufMut, Bytes};
 use super::blocks::{Address, Blocks, RECORD_BYTES_MAX};
 use super::object::{Object, Objects};
 use super::record::{self, Kind};
-use super::time::{LastUse, Millis};
+use super::time::Millis;
+use super::usage::Usage;
 use super::value::{LARGE_BYTES_MIN, Large, Stored, Value};
 
 /// Strings at least this long need not be copied when they arrive.
@@ -159,12 +160,12 @@ impl Arena {
         }
     }
 
-    pub(super) fn last_use(&self, at: Address) -> LastUse {
-        record::last_use(self.record(at))
+    pub(super) fn usage(&self, at: Address) -> Usage {
+        record::usage(self.record(at))
     }
 
-    pub(super) fn set_last_use(&mut self, at: Address, last_use: LastUse) {
-        record::set_last_use(self.record_mut(at), last_use);
+    pub(super) fn set_usage(&mut self, at: Address, usage: Usage) {
+        record::set_usage(self.record_mut(at), usage);
     }
 
     /// Bytes of memory that an entry takes here.
@@ -192,7 +193,7 @@ impl Arena {
     }
 
     /// Adds an entry.
-    pub(super) fn put(&mut self, fresh: Fresh<'_>, last_use: LastUse) -> Address {
+    pub(super) fn put(&mut self, fresh: Fresh<'_>, usage: Usage) -> Address {
         let Fresh {
             key,
             value,
@@ -209,7 +210,7 @@ impl Arena {
                     Some(at) => (at, &mut self.record_mut(at)[..length]),
                     None => self.blocks.append(length),
                 };
-                record::write(&mut room, key, value, version, deadline, last_use);
+                record::write(&mut room, key, value, version, deadline, usage);
                 at
             }
             value => {
@@ -223,7 +224,7 @@ impl Arena {
                     deadline,
                     value: Stored::Large(large),
                 });
-                self.append(&record::object(number, last_use))
+                self.append(&record::object(number, usage))
             }
         }
     }
@@ -268,6 +269,11 @@ impl Arena {
         let (at, mut room) = self.blocks.append(record.len());
         room.put_slice(record);
         at
+    }
+
+    /// How many blocks there may be.
+    pub(super) fn blocks_count(&self) -> usize {
+        self.blocks.count()
     }
 
     /// Where the entries of a block are.

@@ -106,6 +106,11 @@ impl Blocks {
             + allocated(self.vacant.capacity() * size_of::<u32>())
     }
 
+    /// One more than the highest number of a block.
+    pub(super) fn count(&self) -> usize {
+        self.memory.len()
+    }
+
     /// Whether there are no records.
     pub(super) fn is_empty(&self) -> bool {
         self.used == self.dead

@@ -16,8 +16,8 @@ pub(super) struct Change<'a> {
 impl Change<'_> {
     /// Puts another entry of the same key in its place.
     pub(super) fn replace(&mut self, fresh: Fresh<'_>) {
-        let last_use = self.arena.last_use(*self.at);
-        let new = self.arena.put(fresh, last_use);
+        let usage = self.arena.usage(*self.at);
+        let new = self.arena.put(fresh, usage);
         self.arena.remove(*self.at);
         *self.at = new;
     }
@@ -137,7 +137,7 @@ impl Change<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::time::LastUse;
+    use crate::engine::usage::Usage;
     use crate::engine::value::Value;
 
     fn put(arena: &mut Arena, key: &[u8], value: &[u8], version: u64) -> Address {
@@ -147,7 +147,7 @@ mod tests {
             version,
             deadline: None,
         };
-        arena.put(fresh, LastUse::default())
+        arena.put(fresh, Usage::default())
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Deadlines {
 
     /// Notes that an entry of the block has this deadline.
     pub(super) fn arm(&mut self, block: usize, deadline: Millis) {
-        let unit = deadline.0.div_ceil(UNIT_MS).min(NEVER);
+        let unit = unit(deadline);
         if block >= self.due.len() {
             let missing = block + 1 - self.due.len();
             if block >= self.due.capacity() {
@@ -88,6 +88,34 @@ impl Deadlines {
         Some(block)
     }
 
+    /// A block that has entries with a deadline, picked by a random number; none also if it picks what is stale.
+    pub(super) fn pick(&self, random: u64) -> Option<usize> {
+        let items = self.items.as_slice();
+        let index = (u128::from(random) * items.len() as u128) >> 64;
+        let &Reverse(item) = items.get(index as usize)?;
+        let block = block_of(item);
+        (self.due[block] == item >> BLOCK_BITS).then_some(block)
+    }
+
+    /// The block that is due first. It may be due later by now: see [`Deadlines::put_off`].
+    pub(super) fn soonest(&mut self) -> Option<usize> {
+        self.first().map(|(block, _)| block)
+    }
+
+    /// The first deadline in the block, which is the soonest, is this, if there is any. Tells whether that is news.
+    pub(super) fn put_off(&mut self, block: usize, deadline: Option<Millis>) -> bool {
+        let unit = deadline.map_or(NEVER, unit);
+        let is_later = unit > self.due[block];
+        if is_later {
+            self.items.pop();
+            self.due[block] = unit;
+            if unit != NEVER {
+                self.push(item(block, unit));
+            }
+        }
+        is_later
+    }
+
     /// The block that is due first, and when.
     fn first(&mut self) -> Option<(usize, u64)> {
         while let Some(&Reverse(item)) = self.items.peek() {
@@ -99,6 +127,11 @@ impl Deadlines {
         }
         None
     }
+}
+
+/// A deadline, rounded up.
+fn unit(deadline: Millis) -> u64 {
+    deadline.0.div_ceil(UNIT_MS).min(NEVER)
 }
 
 fn item(block: usize, unit: u64) -> u64 {
@@ -113,7 +146,7 @@ fn block_of(item: u64) -> usize {
 impl Deadlines {
     /// Whether the block is due in time for an entry with this deadline.
     pub(super) fn covers(&self, block: usize, deadline: Millis) -> bool {
-        let unit = deadline.0.div_ceil(UNIT_MS).min(NEVER);
+        let unit = unit(deadline);
         let due = self.due.get(block).copied().unwrap_or(NEVER);
         let noted = || {
             let mut items = self.items.iter();

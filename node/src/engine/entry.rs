@@ -3,7 +3,7 @@
 use super::arena::Arena;
 use super::blocks::Address;
 use super::segment::Cell;
-use super::time::{LastUse, Millis};
+use super::time::Millis;
 use super::value::Value;
 
 /// A live entry, in place, for as long as its stripe is locked.
@@ -43,9 +43,14 @@ impl<'a> Entry<'a> {
         self.value().type_name()
     }
 
-    /// Milliseconds since the entry was last used, in steps of 4.
+    /// Milliseconds since the entry was last used, in steps of 64, 6 days at most: if that is what the policy keeps.
     pub fn idle_ms(&self, now: Millis) -> u64 {
-        u64::from(self.arena.last_use(self.at).age(LastUse::at(now))) * LastUse::UNIT_MS
+        self.arena.usage(self.at).idle_ms(now)
+    }
+
+    /// How often the entry is used, as a logarithm up to 255: if that is what the policy keeps.
+    pub fn use_count(&self, now: Millis) -> u32 {
+        self.arena.usage(self.at).count(now)
     }
 
     /// Bytes of memory the entry takes, its place in the table included.

@@ -1,63 +1,31 @@
-//! Making room: the least recently used of a random sample goes first.
+//! Making room.
+//!
+//! Victims are chosen from samples: of some random entries, that goes which the policy would rather do without. Redis does
+//! the same; no list of all entries in some order has to be kept, nor locked by readers.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
+use super::blocks::Address;
 use super::locked::Locked;
-use super::time::{LastUse, Millis};
+use super::policy::EvictionPolicy;
+use super::s3fifo::{USES_PROVEN, Whereabouts};
+use super::table::Place;
+use super::time::Millis;
+use super::usage::Usage;
 use super::{Engine, EngineError};
-
-/// What to do about a write for which there is no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EvictionPolicy {
-    /// Drop the entries that were not used for longest.
-    #[default]
-    AllKeysLru,
-    /// Refuse the write.
-    NoEviction,
-}
-
-impl EvictionPolicy {
-    /// Its name, which is Redis's.
-    pub fn name(self) -> &'static str {
-        match self {
-            EvictionPolicy::AllKeysLru => "allkeys-lru",
-            EvictionPolicy::NoEviction => "noeviction",
-        }
-    }
-
-    /// The policy of this name.
-    pub fn named(name: &str) -> Option<EvictionPolicy> {
-        let policies = [EvictionPolicy::AllKeysLru, EvictionPolicy::NoEviction];
-        policies
-            .into_iter()
-            .find(|policy| policy.name().eq_ignore_ascii_case(name))
-    }
-}
-
-/// An [`EvictionPolicy`] that may be changed at any time.
-#[derive(Debug)]
-pub(super) struct PolicyCell(AtomicU8);
-
-impl PolicyCell {
-    pub(super) fn new(policy: EvictionPolicy) -> PolicyCell {
-        PolicyCell(AtomicU8::new(policy as u8))
-    }
-
-    pub(super) fn get(&self) -> EvictionPolicy {
-        if self.0.load(Ordering::Relaxed) == EvictionPolicy::NoEviction as u8 {
-            EvictionPolicy::NoEviction
-        } else {
-            EvictionPolicy::AllKeysLru
-        }
-    }
-
-    pub(super) fn set(&self, policy: EvictionPolicy) {
-        self.0.store(policy as u8, Ordering::Relaxed);
-    }
-}
 
 /// Entries to choose a victim from. Samples of 16 come within a percentage point of exact LRU.
 const SAMPLE: usize = 16;
+
+/// Of a sample, the oldest so many stand for the end of a queue.
+const QUEUE_END: usize = SAMPLE / 4;
+
+/// Times to look for the end of the main queue, before one goes that was used since it entered.
+const QUEUE_TRIES: usize = 4;
+
+/// Entries that may go over from a small queue to the main one before others are looked at.
+const PROVEN_MAX: usize = 16;
+
+/// Blocks to take a sample of entries with a deadline from.
+const BLOCKS: usize = 4;
 
 /// Entries past their deadline to drop at once when some are found.
 const EXPIRED_MAX: usize = 16;
@@ -70,13 +38,13 @@ const VICTIMS_MAX: usize = 128;
 /// to go as comes.
 const FREED_MULTIPLE: usize = 8;
 
-/// The oldest entry seen so far. Hash and last use find it again; another entry that fits them does as well.
-#[derive(Clone, Copy)]
-struct Victim {
-    age: u32,
-    stripe: usize,
-    hash: u32,
-    last_use: LastUse,
+/// An entry of a sample. Hash and usage find it again; another entry that fits them does as well.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    /// That with the highest goes.
+    rank: u32,
+    at: Whereabouts,
+    usage: Usage,
 }
 
 impl Engine {
@@ -97,9 +65,7 @@ impl Engine {
             if used.saturating_add(bytes) <= limit || self.is_passive() {
                 return Ok(());
             }
-            if bytes > limit - self.fixed_memory().min(limit)
-                || self.policy() == EvictionPolicy::NoEviction
-            {
+            if bytes > limit - self.fixed_memory().min(limit) {
                 return Err(error);
             }
             if victims >= VICTIMS_MAX
@@ -114,67 +80,190 @@ impl Engine {
         }
     }
 
-    /// Drops one entry, or a few that are past their deadline, and returns how many: 0 if there are no entries.
+    /// Drops one entry, or a few that are past their deadline, and returns how many: 0 if none may go.
     fn evict(&self, now: Millis) -> usize {
-        let mut oldest = None;
-        let mut missing = SAMPLE;
+        match self.policy() {
+            EvictionPolicy::NoEviction => 0,
+            EvictionPolicy::AllKeysS3Fifo => {
+                if self.evict_from_small(now) {
+                    1
+                } else {
+                    self.evict_from_main(now)
+                }
+            }
+            policy => match self.sample(policy, now) {
+                Sample::Expired(count) => count,
+                Sample::Of(candidates) => candidates
+                    .into_iter()
+                    .max_by_key(|candidate| candidate.rank)
+                    .map_or(0, |victim| self.drop_candidate(&victim, now)),
+            },
+        }
+    }
+
+    /// Drops the first of a small queue that is to go, and tells whether there was one.
+    fn evict_from_small(&self, now: Millis) -> bool {
+        let random = self.random.next();
+        for _ in 0..PROVEN_MAX {
+            let Some(at) = self.queues.leave_small(random, self.entries_memory()) else {
+                break;
+            };
+            if Locked::new(self, at.stripe, now).leave_small(at.hash) {
+                self.queues.bury(at, self.len());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Drops one of the first of the main queue that was not used since it entered, and lets others enter it again.
+    fn evict_from_main(&self, now: Millis) -> usize {
+        for tries_left in (0..QUEUE_TRIES).rev() {
+            let mut candidates = match self.sample(EvictionPolicy::AllKeysS3Fifo, now) {
+                Sample::Expired(count) => return count,
+                Sample::Of(candidates) => candidates,
+            };
+            candidates.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.rank));
+            candidates.truncate(QUEUE_END.min(candidates.len().div_ceil(4)));
+            for candidate in &candidates {
+                if candidate.usage.uses() == 0 {
+                    return self.drop_candidate(candidate, now);
+                }
+                Locked::new(self, candidate.at.stripe, now).requeue(candidate);
+            }
+            match candidates.first() {
+                None => return 0,
+                Some(oldest) if tries_left == 0 => {
+                    let usage = Usage::requeued(now, oldest.usage.uses() - 1);
+                    return self.drop_candidate(&Candidate { usage, ..*oldest }, now);
+                }
+                Some(_) => {}
+            }
+        }
+        0
+    }
+
+    /// Looks at some random entries that may go; drops those that are past their deadline instead, if there are any in
+    /// their stripe.
+    fn sample(&self, policy: EvictionPolicy, now: Millis) -> Sample {
+        let population = match policy.is_volatile() {
+            true => &self.volatile,
+            false => &self.population,
+        };
+        let mut candidates = Vec::with_capacity(SAMPLE);
         for _ in 0..SAMPLE {
-            let Some(stripe) = self.population.pick(self.random.next()) else {
+            let Some(stripe) = population.pick(self.random.next()) else {
                 break;
             };
             let mut locked = Locked::new(self, stripe, now);
             let expired = locked.expire_due(EXPIRED_MAX);
             if expired > 0 {
-                return expired;
+                return Sample::Expired(expired);
             }
-            missing -= locked.sample(self.random.next(), missing, &mut oldest);
-            if missing == 0 {
-                // Mostly one stripe gives the whole sample, and is still locked.
-                if let Some(victim) = oldest.filter(|victim| victim.stripe == stripe) {
-                    return locked.evict(victim);
-                }
+            locked.sample(policy, self.random.next(), &mut candidates);
+            if candidates.len() >= SAMPLE || policy == EvictionPolicy::VolatileTtl {
                 break;
             }
         }
-        oldest.map_or(0, |victim| {
-            Locked::new(self, victim.stripe, now).evict(victim)
-        })
+        Sample::Of(candidates)
+    }
+
+    /// Drops the entry. Returns 1 also if it is gone by now: then the caller looks again at how much room there is.
+    fn drop_candidate(&self, victim: &Candidate, now: Millis) -> usize {
+        let mut locked = Locked::new(self, victim.at.stripe, now);
+        if let Some(place) = locked.place_of(victim) {
+            locked.evict_at(place);
+        }
+        1
     }
 }
 
+enum Sample {
+    /// So many were past their deadline, and are gone.
+    Expired(usize),
+    Of(Vec<Candidate>),
+}
+
 impl Locked<'_> {
-    /// Looks at up to `count` random entries, replaces `oldest` by one that is older, and returns how many it saw.
-    fn sample(&self, random: u64, count: usize, oldest: &mut Option<Victim>) -> usize {
-        let clock = LastUse::at(self.now);
-        let mut seen = 0;
-        for cell in self.stripe.table().sample(random, count) {
-            seen += 1;
-            let last_use = self.stripe.last_use(cell);
-            let age = last_use.age(clock);
-            if oldest.is_none_or(|oldest| age > oldest.age) {
-                *oldest = Some(Victim {
-                    age,
-                    stripe: self.index,
-                    hash: cell.hash(),
-                    last_use,
-                });
+    /// Adds random entries that may go, as many as are missing in the sample, as far as the stripe has them.
+    fn sample(&mut self, policy: EvictionPolicy, random: u64, candidates: &mut Vec<Candidate>) {
+        let missing = SAMPLE - candidates.len();
+        match policy {
+            EvictionPolicy::VolatileTtl => candidates.extend(self.due_first(policy)),
+            policy if policy.is_volatile() => {
+                let before = candidates.len();
+                let sample = self.stripe.sample_with_deadline(random, BLOCKS);
+                let sample = sample.map(|at| self.candidate(policy, self.hash_at(at), at));
+                candidates.extend(sample.take(missing));
+                if candidates.len() == before {
+                    candidates.extend(self.due_first(policy));
+                }
+            }
+            policy => {
+                let sample = self.stripe.table().sample(random, missing);
+                candidates
+                    .extend(sample.map(|cell| self.candidate(policy, cell.hash(), cell.at())));
             }
         }
-        seen
     }
 
-    /// Drops the victim. Returns 1 also if it is gone by now: then the caller looks again at how much room there is.
-    fn evict(&mut self, victim: Victim) -> usize {
+    fn due_first(&mut self, policy: EvictionPolicy) -> Option<Candidate> {
+        let at = self.stripe.due_first()?;
+        Some(self.candidate(policy, self.hash_at(at), at))
+    }
+
+    fn candidate(&self, policy: EvictionPolicy, hash: u32, at: Address) -> Candidate {
+        let usage = self.stripe.usage(at);
+        let rank = match policy {
+            EvictionPolicy::AllKeysRandom | EvictionPolicy::VolatileRandom => 0,
+            _ => usage.staleness(policy.tracked_use(), self.now),
+        };
+        let stripe = self.index;
+        Candidate {
+            rank,
+            at: Whereabouts { stripe, hash },
+            usage,
+        }
+    }
+
+    fn hash_at(&self, at: Address) -> u32 {
+        self.engine.hash(self.stripe.key(at))
+    }
+
+    /// Where the candidate stands, if it is still there and may go.
+    fn place_of(&self, candidate: &Candidate) -> Option<Place> {
         if self.gate.is_passive() {
-            return 1;
+            return None;
         }
         let table = self.stripe.table();
-        let place = table
-            .with_hash(victim.hash)
-            .find(|&place| self.stripe.last_use(table.cell(place)) == victim.last_use);
-        if let Some(place) = place {
-            self.evict_at(place);
+        table
+            .with_hash(candidate.at.hash)
+            .find(|&place| self.stripe.usage(table.cell(place).at()) == candidate.usage)
+    }
+
+    /// Enters the main queue again, with one use less.
+    fn requeue(&mut self, candidate: &Candidate) {
+        if let Some(place) = self.place_of(candidate) {
+            let usage = Usage::requeued(self.now, candidate.usage.uses() - 1);
+            self.stripe.set_usage(place, usage);
         }
-        1
+    }
+
+    /// An entry with this hash is the first of a small queue: enters the main queue, or is dropped. Tells whether one was
+    /// dropped, or may not be.
+    fn leave_small(&mut self, hash: u32) -> bool {
+        if self.gate.is_passive() {
+            return true;
+        }
+        let Some(place) = self.stripe.table().with_hash(hash).next() else {
+            return false;
+        };
+        let at = self.stripe.table().cell(place).at();
+        if self.stripe.usage(at).uses() >= USES_PROVEN {
+            self.stripe.set_usage(place, Usage::requeued(self.now, 0));
+            return false;
+        }
+        self.evict_at(place);
+        true
     }
 }

@@ -24,15 +24,14 @@ impl Engine {
     /// One step of such a sweep: locks one stripe, drops at most `max` entries from it, and returns how many it were
     /// and where to go on, `None` at the end. A thread that also serves can look after its sessions between steps.
     pub fn expire_step(&self, sweep: Sweep, now: Millis, max: usize) -> (usize, Option<Sweep>) {
-        if self.is_passive() {
-            return (0, None);
-        }
         let occupied = |stripe: &usize| self.population.of(*stripe) > 0;
         let Some(stripe) = (sweep.0..STRIPES).find(occupied) else {
             return (0, None);
         };
         let max = max.max(1);
-        let dropped = Locked::new(self, stripe, now).expire_due(max);
+        let mut locked = Locked::new(self, stripe, now);
+        let dropped = locked.expire_due(max);
+        locked.age();
         let next = if dropped < max { stripe + 1 } else { stripe };
         (dropped, (next < STRIPES).then_some(Sweep(next)))
     }

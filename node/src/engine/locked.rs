@@ -13,11 +13,13 @@ use super::arena::{Fresh, FreshValue};
 use super::entry::Entry;
 use super::error::EngineError;
 use super::gate::Gate;
+use super::s3fifo::Whereabouts;
 use super::stripe::{Detached, Stripe};
 use super::table::Place;
 use super::time::Millis;
+use super::usage::{TrackedUse, Usage};
 use super::value::{LARGE_BYTES_MIN, Large, Value};
-use super::{Engine, KEY_BYTES_MAX, StripeCell, stripe_of};
+use super::{Engine, KEY_BYTES_MAX, StripeCell, entry_bytes, stripe_of};
 
 /// Blocks that one command empties at most of those with many holes.
 const COMPACTED_MAX: usize = 4;
@@ -78,7 +80,8 @@ impl<'a> Locked<'a> {
             return None;
         };
         self.stripe.counters.hits += 1;
-        self.stripe.touch(place, self.now);
+        self.stripe
+            .touch(place, self.engine.tracked_use(), self.now);
         Some(self.entry(place))
     }
 
@@ -93,7 +96,8 @@ impl<'a> Locked<'a> {
         let Some(place) = self.live(key) else {
             return false;
         };
-        self.stripe.touch(place, self.now);
+        self.stripe
+            .touch(place, self.engine.tracked_use(), self.now);
         true
     }
 
@@ -161,15 +165,28 @@ impl<'a> Locked<'a> {
             deadline,
         };
         let Some(place) = found else {
-            self.stripe.insert(hash, fresh, self.now);
+            self.insert(hash, fresh);
             return;
         };
-        self.stripe.touch(place, self.now);
+        self.stripe
+            .touch(place, self.engine.tracked_use(), self.now);
         self.stripe.change(place, |entry| {
             if !entry.overwrite(&fresh) {
                 entry.replace(fresh);
             }
         });
+    }
+
+    /// Adds an entry whose key the stripe does not have.
+    fn insert(&mut self, hash: u32, fresh: Fresh<'_>) {
+        let tracked = self.engine.tracked_use();
+        if tracked == TrackedUse::Queue {
+            let bytes = entry_bytes(fresh.key.len(), fresh.value.bytes().len());
+            let stripe = self.index;
+            self.engine.arrive(Whereabouts { stripe, hash }, bytes);
+        }
+        let usage = Usage::new(tracked, self.now);
+        self.stripe.insert(hash, fresh, usage);
     }
 
     /// Writes to part of the key's string, in place: `change` is given the bytes of `range`. The string grows by zeros
@@ -183,7 +200,8 @@ impl<'a> Locked<'a> {
         self.engine.check(key, range.end)?;
         let place = self.live(key).unwrap_or_else(|| self.insert_empty(key));
         self.changed = true;
-        self.stripe.touch(place, self.now);
+        self.stripe
+            .touch(place, self.engine.tracked_use(), self.now);
         let log = &self.engine.log;
         let position = self.stripe.change(place, |entry| {
             let offset = range.start;
@@ -278,6 +296,12 @@ impl<'a> Locked<'a> {
         due.len()
     }
 
+    /// See [`Stripe::age`].
+    pub(super) fn age(&mut self) {
+        let tracked = self.engine.tracked_use();
+        self.stripe.age(tracked, self.now);
+    }
+
     pub(super) fn evict_at(&mut self, place: Place) {
         self.remove_at(place);
         self.stripe.counters.evicted += 1;
@@ -314,10 +338,9 @@ impl<'a> Locked<'a> {
                 .used
                 .fetch_add(bytes.wrapping_sub(old), Ordering::Relaxed);
         }
-        let count = self.stripe.table().len();
-        if count != self.engine.population.of(self.index) {
-            self.engine.population.set(self.index, count);
-        }
+        let (all, volatile) = (self.stripe.table().len(), self.stripe.with_deadline());
+        self.engine.population.set(self.index, all);
+        self.engine.volatile.set(self.index, volatile);
     }
 
     fn entry(&self, place: Place) -> Entry<'_> {
@@ -356,7 +379,7 @@ impl<'a> Locked<'a> {
             version: self.stripe.position.0,
             deadline: None,
         };
-        self.stripe.insert(hash, empty, self.now);
+        self.insert(hash, empty);
         let place = self.stripe.find(hash, key);
         place.expect("it was just inserted")
     }

@@ -30,9 +30,11 @@ mod flush;
 mod gate;
 mod locked;
 mod object;
+mod policy;
 mod population;
 mod random;
 mod record;
+mod s3fifo;
 mod scan;
 mod segment;
 mod size_class;
@@ -42,6 +44,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod time;
+mod usage;
 mod value;
 mod warm;
 
@@ -58,22 +61,24 @@ use crate::log::Log;
 pub use copy::CopyEntry;
 pub use entry::Entry;
 pub use error::EngineError;
-pub use eviction::EvictionPolicy;
 pub use expiry::Sweep;
 pub use larder_proto::limits::KEY_BYTES_MAX;
 pub use larder_proxy::{Access, Closed};
 pub use locked::Locked;
+pub use policy::EvictionPolicy;
 pub use scan::ScanCursor;
 pub use stats::Stats;
 pub use time::Millis;
+pub use usage::TrackedUse;
 pub use value::{LARGE_BYTES_MIN, Value};
 pub use warm::AHEAD_MAX;
 
-use eviction::PolicyCell;
 use flush::Disposer;
 use gate::Gate;
+use policy::PolicyCell;
 use population::Population;
 use random::Random;
+use s3fifo::{Fullness, Queues, Whereabouts};
 use segment::HASH_BITS;
 use stripe::Stripe;
 
@@ -112,6 +117,9 @@ impl Default for EngineConfig {
 pub struct Engine {
     stripes: Box<[StripeCell]>,
     population: Population,
+    /// Of the entries with a deadline.
+    volatile: Population,
+    queues: Queues,
     log: Arc<Log>,
     /// Sum of the stripes' `settled_bytes`. What was flushed is not in it.
     used: AtomicUsize,
@@ -147,6 +155,8 @@ impl Engine {
         Engine {
             stripes: (0..STRIPES).map(|_| StripeCell::default()).collect(),
             population: Population::new(),
+            volatile: Population::new(),
+            queues: Queues::default(),
             log,
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(config.memory_limit),
@@ -209,6 +219,22 @@ impl Engine {
     /// Changes what happens when the limit is reached.
     pub fn set_policy(&self, policy: EvictionPolicy) {
         self.policy.set(policy);
+        if policy.tracked_use() != TrackedUse::Queue {
+            self.queues.clear();
+        }
+    }
+
+    fn tracked_use(&self) -> TrackedUse {
+        self.policy().tracked_use()
+    }
+
+    /// A new entry of so many bytes joins the queues.
+    fn arrive(&self, at: Whereabouts, bytes: usize) {
+        let (used, limit) = (self.entries_memory(), self.memory_limit());
+        if limit > 0 {
+            let has_room = used < limit / 16 * 15;
+            self.queues.arrive(at, bytes, Fullness { used, has_room });
+        }
     }
 
     /// Longest value, in bytes.
@@ -237,7 +263,12 @@ impl Engine {
 
     /// Memory taken, without what was flushed: that is on its way back, and evicting for it would gain nothing.
     fn live_memory(&self) -> usize {
-        self.fixed_memory() + self.used.load(Ordering::Relaxed)
+        self.fixed_memory() + self.queues.heap_bytes() + self.entries_memory()
+    }
+
+    /// Bytes of memory that entries and tables take.
+    fn entries_memory(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// Memory that the engine takes when empty.

@@ -36,7 +36,11 @@ impl Population {
 
     /// Records how many entries a stripe holds. The caller holds its lock.
     pub(super) fn set(&self, stripe: usize, count: usize) {
-        let old = self.stripes[stripe].swap(count, Ordering::Relaxed);
+        let old = load(&self.stripes[stripe]);
+        if count == old {
+            return;
+        }
+        self.stripes[stripe].store(count, Ordering::Relaxed);
         // Adding a negative number modulo 2^64.
         self.groups[stripe / GROUP].fetch_add(count.wrapping_sub(old), Ordering::Relaxed);
     }

@@ -1,17 +1,19 @@
 //! How an entry lies in its block.
 //!
 //! ```text
-//! last use u32 | flags u8 | [key length u16] | value length u8 or u8, u16 | version u48 | [deadline u48] | key | value
-//! last use u32 | flags u8 | number of an object u32
+//! usage u24 | flags u8 | [key length u16] | value length u8 or u8, u16 | version u48 | [deadline u48] | key | value
+//! usage u24 | flags u8 | number of an object u32
 //! ```
 //!
-//! Everything little-endian. The flags have the length of a short key.
+//! Everything little-endian. The flags have the length of a short key. A hole keeps its length, and refers to another
+//! where its version or number was.
 
 use std::ops::Range;
 
 use bytes::BufMut;
 
-use super::time::{LastUse, Millis};
+use super::time::Millis;
+use super::usage::Usage;
 
 /// The entry has a deadline.
 const DEADLINE: u8 = 1;
@@ -26,9 +28,9 @@ const KEY_LONG: u8 = u8::MAX >> KEY_SHIFT;
 /// The value's length follows.
 const VALUE_LONG: u8 = u8::MAX;
 
-const LAST_USE: Range<usize> = 0..4;
-const FLAGS: usize = 4;
-const OBJECT_NUMBER: Range<usize> = 5..9;
+const USAGE: Range<usize> = 0..3;
+const FLAGS: usize = 3;
+const OBJECT_NUMBER: Range<usize> = 4..8;
 /// Bytes of versions and deadlines.
 const NUMBER: usize = 6;
 
@@ -129,9 +131,9 @@ pub(super) fn write(
     value: &[u8],
     version: u64,
     deadline: Option<Millis>,
-    last_use: LastUse,
+    usage: Usage,
 ) {
-    out.put_u32_le(last_use.to_bits());
+    out.put_uint_le(usage.to_bits().into(), USAGE.len());
     let short = key.len() < usize::from(KEY_LONG);
     let length = if short { key.len() as u8 } else { KEY_LONG };
     out.put_u8(length << KEY_SHIFT | if deadline.is_some() { DEADLINE } else { 0 });
@@ -156,9 +158,9 @@ pub(super) fn write(
 pub(super) const OBJECT_LENGTH: usize = OBJECT_NUMBER.end;
 
 /// The record of an object.
-pub(super) fn object(number: u32, last_use: LastUse) -> [u8; OBJECT_LENGTH] {
+pub(super) fn object(number: u32, usage: Usage) -> [u8; OBJECT_LENGTH] {
     let mut record = [0; OBJECT_LENGTH];
-    record[LAST_USE].copy_from_slice(&last_use.to_bits().to_le_bytes());
+    set_usage(&mut record, usage);
     record[FLAGS] = OBJECT;
     record[OBJECT_NUMBER].copy_from_slice(&number.to_le_bytes());
     record
@@ -175,21 +177,32 @@ pub(super) fn is_dead(record: &[u8]) -> bool {
 
 /// Makes a hole of the record. `next` is kept in it: see [`next`].
 pub(super) fn set_dead(record: &mut [u8], next: u32) {
+    let at = free_in_hole(record);
     record[FLAGS] |= DEAD;
-    record[LAST_USE].copy_from_slice(&next.to_le_bytes());
+    record[at..][..size_of::<u32>()].copy_from_slice(&next.to_le_bytes());
 }
 
 /// What was kept in a hole.
 pub(super) fn next(hole: &[u8]) -> u32 {
-    u32::from_le_bytes(*hole.first_chunk().expect(INTACT))
+    let bytes = hole[free_in_hole(hole)..].first_chunk().expect(INTACT);
+    u32::from_le_bytes(*bytes)
 }
 
-pub(super) fn last_use(record: &[u8]) -> LastUse {
-    LastUse::from_bits(u32::from_le_bytes(*record.first_chunk().expect(INTACT)))
+/// Where a hole has four bytes that do not tell its length.
+fn free_in_hole(record: &[u8]) -> usize {
+    match kind(record) {
+        Kind::Packed(layout) => layout.version,
+        Kind::Object(_) => OBJECT_NUMBER.start,
+    }
 }
 
-pub(super) fn set_last_use(record: &mut [u8], last_use: LastUse) {
-    record[LAST_USE].copy_from_slice(&last_use.to_bits().to_le_bytes());
+pub(super) fn usage(record: &[u8]) -> Usage {
+    let bits = u32::from_le_bytes(*record.first_chunk().expect(INTACT));
+    Usage::from_bits(bits)
+}
+
+pub(super) fn set_usage(record: &mut [u8], usage: Usage) {
+    record[USAGE].copy_from_slice(&usage.to_bits().to_le_bytes()[USAGE]);
 }
 
 /// The low part of the version.
@@ -229,8 +242,8 @@ mod tests {
                 for deadline in [None, Some(Millis(0)), Some(Millis(NUMBER_END - 1))] {
                     let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
                     let mut record = Vec::new();
-                    let (version, last_use) = (NUMBER_END - 7, LastUse::from_bits(77));
-                    write(&mut record, &key, &value, version, deadline, last_use);
+                    let (version, usage) = (NUMBER_END - 7, Usage::from_bits(77));
+                    write(&mut record, &key, &value, version, deadline, usage);
                     let length_told = packed_length(key.len(), value.len(), deadline.is_some());
                     assert_eq!(record.len(), length_told);
                     // Others follow.
@@ -243,7 +256,7 @@ mod tests {
                     assert_eq!(record[layout.value()], value);
                     assert_eq!(super::version(&record, &layout), version);
                     assert_eq!(super::deadline(&record, &layout), deadline);
-                    assert_eq!(super::last_use(&record), last_use);
+                    assert_eq!(super::usage(&record), usage);
                     assert_eq!(has_no_deadline(&record), deadline.is_none());
                     set_version(&mut record, &layout, 5);
                     assert_eq!(super::version(&record, &layout), 5);
@@ -257,10 +270,10 @@ mod tests {
 
     #[test]
     fn an_objects_record_has_its_number() {
-        let record = object(123_456, LastUse::from_bits(9));
+        let record = object(123_456, Usage::from_bits(9));
         assert!(matches!(kind(&record), Kind::Object(123_456)));
         assert_eq!(length(&record), OBJECT_LENGTH);
-        assert_eq!(last_use(&record), LastUse::from_bits(9));
+        assert_eq!(usage(&record), Usage::from_bits(9));
         assert!(!has_no_deadline(&record), "its object may have one");
     }
 }

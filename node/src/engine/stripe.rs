@@ -7,10 +7,12 @@ use super::blocks::Address;
 use super::change::Change;
 use super::deadlines::Deadlines;
 use super::entry::Entry;
+use super::random::mix;
 use super::segment::Cell;
 use super::stats::Counters;
 use super::table::{Place, Table};
-use super::time::{LastUse, Millis};
+use super::time::Millis;
+use super::usage::{TrackedUse, Usage};
 
 /// In this order, for every read looks at the first.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub(super) struct Stripe {
     deadlines: Deadlines,
     /// Invariant: how many entries have a deadline.
     with_deadline: usize,
+    /// See [`Stripe::age`].
+    age_steps: usize,
     /// Of the last write to this stripe.
     pub(super) position: Position,
     pub(super) counters: Counters,
@@ -47,8 +51,17 @@ impl Stripe {
         Entry::new(&self.arena, cell.at())
     }
 
-    pub(super) fn last_use(&self, cell: &Cell) -> LastUse {
-        self.arena.last_use(cell.at())
+    pub(super) fn key(&self, at: Address) -> &[u8] {
+        self.arena.key(at)
+    }
+
+    pub(super) fn usage(&self, at: Address) -> Usage {
+        self.arena.usage(at)
+    }
+
+    pub(super) fn set_usage(&mut self, place: Place, usage: Usage) {
+        let at = self.table.cell(place).at();
+        self.arena.set_usage(at, usage);
     }
 
     /// Where the key's entry stands.
@@ -65,19 +78,21 @@ impl Stripe {
         self.arena.heap_bytes() + self.table.heap_bytes() + self.deadlines.heap_bytes()
     }
 
-    pub(super) fn touch(&mut self, place: Place, now: Millis) {
-        let last_use = LastUse::at(now);
+    /// The entry is used.
+    pub(super) fn touch(&mut self, place: Place, tracked: TrackedUse, now: Millis) {
         let at = self.table.cell(place).at();
+        let old = self.arena.usage(at);
+        let usage = old.used(tracked, now, self.counters.hits);
         // A hot entry is read many times in one unit: leave its cache line clean.
-        if self.arena.last_use(at) != last_use {
-            self.arena.set_last_use(at, last_use);
+        if usage != old {
+            self.arena.set_usage(at, usage);
         }
     }
 
     /// Adds an entry whose key is not in the stripe.
-    pub(super) fn insert(&mut self, hash: u32, fresh: Fresh<'_>, now: Millis) {
+    pub(super) fn insert(&mut self, hash: u32, fresh: Fresh<'_>, usage: Usage) {
         let deadline = fresh.deadline;
-        let at = self.arena.put(fresh, LastUse::at(now));
+        let at = self.arena.put(fresh, usage);
         if let Some(deadline) = deadline {
             self.with_deadline += 1;
             self.deadlines.arm(at.block(), deadline);
@@ -163,6 +178,63 @@ impl Stripe {
             self.deadlines.arm(block, next);
         }
         true
+    }
+
+    /// Some entries with a deadline, from up to so many blocks that `random` picks.
+    pub(super) fn sample_with_deadline(
+        &self,
+        random: u64,
+        blocks: usize,
+    ) -> impl Iterator<Item = Address> {
+        /// Entries to take of a block: its neighbours tend to be alike.
+        const OF_A_BLOCK: usize = 4;
+        (0..blocks as u64).flat_map(move |number| {
+            let random = mix(random ^ number);
+            let block = self.deadlines.pick(random);
+            let entries: Vec<_> = block.map_or(Vec::new(), |block| self.with_deadline_in(block));
+            let first = random as usize % entries.len().max(1);
+            let count = entries.len().min(OF_A_BLOCK);
+            let picked = entries.into_iter().cycle().skip(first);
+            picked.take(count)
+        })
+    }
+
+    /// The entry whose deadline comes first.
+    pub(super) fn due_first(&mut self) -> Option<Address> {
+        loop {
+            let block = self.deadlines.soonest()?;
+            let entries = self.with_deadline_in(block).into_iter();
+            let first = entries.min_by_key(|&at| self.arena.deadline(at));
+            let deadline = first.and_then(|at| self.arena.deadline(at));
+            if !self.deadlines.put_off(block, deadline) {
+                return first;
+            }
+        }
+    }
+
+    fn with_deadline_in(&self, block: usize) -> Vec<Address> {
+        let entries = self.arena.entries_of(block);
+        let with_deadline = entries.filter(|&at| self.arena.deadline(at).is_some());
+        with_deadline.collect()
+    }
+
+    /// A step of keeping times of use from looking new again: once in a while a block is looked through.
+    pub(super) fn age(&mut self, tracked: TrackedUse, now: Millis) {
+        /// Steps a block. Some ten steps a second get through a million entries in half a day.
+        const STEPS: usize = 32;
+        self.age_steps = self.age_steps.wrapping_add(1);
+        if !self.age_steps.is_multiple_of(STEPS) || self.table.len() == 0 {
+            return;
+        }
+        let block = self.age_steps / STEPS % self.arena.blocks_count();
+        let entries: Vec<_> = self.arena.entries_of(block).collect();
+        for at in entries {
+            let old = self.arena.usage(at);
+            let usage = old.aged(tracked, now);
+            if usage != old {
+                self.arena.set_usage(at, usage);
+            }
+        }
     }
 
     /// Where the entry at this address stands.

@@ -64,6 +64,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), String> {
         followed,
         resp: settings.resp.clone(),
         member: settings.member.member(memory)?,
+        policy: settings.member.maxmemory_policy,
         staleness: settings.member.staleness(),
         stop: watch::Sender::new(false),
     };

@@ -7,6 +7,7 @@ use larder_proxy::settings::parse_bytes;
 
 use crate::{
     election::Timing,
+    engine::EvictionPolicy,
     replication::{Ack, MemberSettings},
 };
 
@@ -71,6 +72,16 @@ pub struct MemberArguments {
         value_name = "MS"
     )]
     pub staleness_ms: u32,
+
+    /// What goes when memory is full, by Redis's names and allkeys-s3fifo
+    #[arg(
+        long,
+        env = "LARDER_MAXMEMORY_POLICY",
+        default_value = EvictionPolicy::default().name(),
+        value_name = "POLICY",
+        value_parser = policy
+    )]
+    pub maxmemory_policy: EvictionPolicy,
 
     /// Memory of each node for the newest part of its log, for replicas that were away for a short time; an eighth of the node's memory, and 64mb at most, if it is not given
     #[arg(long, env = "LARDER_LOG_MEMORY", value_name = "SIZE")]
@@ -153,6 +164,10 @@ const MEGABYTE: usize = 1024 * 1024;
 
 /// Less than this, and any pause of a replica makes a full copy necessary.
 const LOG_BYTES_MIN: usize = MEGABYTE;
+
+fn policy(text: &str) -> Result<EvictionPolicy, String> {
+    EvictionPolicy::named(text).ok_or_else(EvictionPolicy::choices)
+}
 
 /// The part of a node's memory that its log gets, unless told otherwise.
 const LOG_PART: usize = 8;

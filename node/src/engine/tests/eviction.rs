@@ -17,24 +17,109 @@ fn write(engine: &Engine, key: &[u8], value: &[u8], now: Millis) -> Result<(), E
 
 #[test]
 fn memory_stays_below_the_limit_wherever_the_keys_are() {
-    for tag in ["", "{tag}"] {
-        let engine = engine(1 << 20);
-        let mut random = StdRng::seed_from_u64(3);
+    let policies = EvictionPolicy::ALL.into_iter();
+    for policy in policies.filter(|policy| *policy != EvictionPolicy::NoEviction) {
+        stays_below_the_limit(policy, "", 1024);
         // A table may grow by a quarter in a write that was to add one entry.
-        let slack = if tag.is_empty() { 1024 } else { 64 * 1024 };
-        for number in 0..20_000 {
-            let key = format!("{tag}{number}");
-            let value = vec![0; random.random_range(0..600)];
-            write(&engine, key.as_bytes(), &value, NOW).unwrap();
-            let used = engine.used_memory();
-            assert!(
-                used <= engine.memory_limit() + slack,
-                "{used} used at write {number}"
-            );
+        stays_below_the_limit(policy, "{tag}", 64 * 1024);
+    }
+}
+
+fn stays_below_the_limit(policy: EvictionPolicy, tag: &str, slack: usize) {
+    let engine = engine(1 << 20);
+    engine.set_policy(policy);
+    let mut random = StdRng::seed_from_u64(3);
+    let count = 10_000;
+    for number in 0..count {
+        let key = format!("{tag}{number}");
+        let value = vec![0; random.random_range(0..600)];
+        let room = entry_bytes(key.len(), value.len()) + 16;
+        engine.make_room(room, NOW).unwrap();
+        let deadline = policy
+            .is_volatile()
+            .then(|| NOW.plus(random.random_range(1..1 << 20)));
+        put(&engine, key.as_bytes(), &value, deadline, NOW);
+        let (used, limit) = (engine.used_memory(), engine.memory_limit());
+        let name = policy.name();
+        assert!(
+            used <= limit + slack,
+            "{used} used at write {number}, {name}"
+        );
+    }
+    engine.assert_consistent();
+    assert!(engine.used_memory() > engine.memory_limit() * 9 / 10);
+    assert_eq!(engine.stats().evicted as usize, count - engine.len());
+}
+
+#[test]
+fn what_has_no_deadline_stays_under_a_volatile_policy() {
+    let policies = EvictionPolicy::ALL.into_iter();
+    for policy in policies.filter(|policy| policy.is_volatile()) {
+        let engine = engine(0);
+        engine.set_policy(policy);
+        for number in 0..2000_u64 {
+            let deadline = (number % 100 == 0).then(|| NOW.plus(1000 + number));
+            put(&engine, &number.to_le_bytes(), &[0; 100], deadline, NOW);
         }
-        engine.assert_consistent();
-        assert!(engine.used_memory() > engine.memory_limit() * 9 / 10);
-        assert_eq!(engine.stats().evicted as usize, 20_000 - engine.len());
+        engine.set_memory_limit(engine.used_memory());
+        let mut refused = false;
+        for _ in 0..100 {
+            refused |= engine
+                .make_room(engine.memory_limit() - engine.used_memory() + 1, NOW)
+                .is_err();
+        }
+        let (stats, name) = (engine.stats(), policy.name());
+        assert_eq!((stats.evicted, stats.keys_with_expiry), (20, 0), "{name}");
+        assert!(refused, "{name}: nothing is left that may go");
+    }
+}
+
+#[test]
+fn what_expires_first_goes_first_under_volatile_ttl() {
+    let engine = engine(0);
+    engine.set_policy(EvictionPolicy::VolatileTtl);
+    for number in 0..100_u64 {
+        // In another order than they were written in.
+        let seconds = number * 37 % 100;
+        let (key, deadline) = (format!("{{t}}{seconds}"), NOW.plus(1000 * (seconds + 1)));
+        put(&engine, key.as_bytes(), &[0; 200], Some(deadline), NOW);
+    }
+    engine.set_memory_limit(engine.used_memory());
+    while engine.len() > 60 {
+        let room = engine.memory_limit() - engine.used_memory() + 1;
+        engine.make_room(room, NOW).unwrap();
+    }
+    let gone = 100 - engine.len() as u64;
+    for seconds in 0..100 {
+        let key = format!("{{t}}{seconds}");
+        let is_there = get(&engine, key.as_bytes(), NOW).is_some();
+        assert_eq!(is_there, seconds >= gone, "{seconds}");
+    }
+}
+
+#[test]
+fn what_is_used_often_survives_a_scan() {
+    for policy in [EvictionPolicy::AllKeysLfu, EvictionPolicy::AllKeysS3Fifo] {
+        let engine = engine(1 << 20);
+        engine.set_policy(policy);
+        let key = |number: u64| number.to_le_bytes();
+        for number in 0..2000_u64 {
+            write(&engine, &key(number), &[0; 64], NOW).unwrap();
+        }
+        for round in 1..30 {
+            let now = NOW.plus(round * 1000);
+            (0..500).for_each(|number| {
+                get(&engine, &key(number), now);
+            });
+            for number in 0..1000 {
+                let number = round * 10_000 + number;
+                write(&engine, &key(number), &[0; 64], now).unwrap();
+            }
+        }
+        let later = NOW.plus(31_000);
+        let there = (0..500).filter(|&number| get(&engine, &key(number), later).is_some());
+        let (there, name) = (there.count(), policy.name());
+        assert!(there > 490, "{there} of 500 are left, {name}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use larder_proto::SlotSet;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
 
@@ -252,8 +253,15 @@ fn compare(engine: &Engine, model: &mut Model, last_version: u64) {
 
 proptest! {
     #[test]
-    fn the_engine_does_what_the_model_does(steps in vec(steps(), 1..120), seed: u64, end in 0..3) {
-        let config = EngineConfig { seed, ..EngineConfig::default() };
+    fn the_engine_does_what_the_model_does(
+        steps in vec(steps(), 1..120),
+        policy in select(EvictionPolicy::ALL.to_vec()),
+        seed: u64,
+        end in 0..3,
+    ) {
+        // Nothing has to go, but there is a limit: what is to be known of entries is kept.
+        let memory_limit = 1 << 30;
+        let config = EngineConfig { seed, policy, memory_limit, ..EngineConfig::default() };
         let log = Arc::new(Log::new());
         let engine = Engine::new(config, Arc::clone(&log));
         let empty = engine.used_memory();
@@ -269,6 +277,7 @@ proptest! {
         finish(&engine, model.now, end);
         engine.assert_consistent();
         prop_assert_eq!(engine.len(), 0);
+        engine.set_policy(EvictionPolicy::NoEviction);
         prop_assert_eq!(engine.live_memory(), empty);
     }
 }

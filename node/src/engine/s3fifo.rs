@@ -1,0 +1,278 @@
+//! The small queue and the ghosts of S3-FIFO, for the policy `allkeys-s3fifo`.
+//!
+//! A new entry enters the small queue, which has a tenth of the memory. At its end, an entry that was used again goes over
+//! to the main queue; any other is dropped and leaves a ghost. A key whose ghost is still there when it is written again
+//! enters the main queue at once. At the end of the main queue, an entry that was used enters it again, with one use less;
+//! any other is dropped. So what is read once, as by a scan, passes through a tenth of the memory and leaves the rest alone.
+//!
+//! The small queue is kept here, as items that say where the entry is. It may be wrong: an entry may be gone, or have been
+//! written anew. The main queue is everything else, and is not kept: the oldest of a sample of entries stand for its end
+//! (`eviction`). Stripes share a queue, so that there are enough entries in it even of a small cache; there are several, so
+//! that writers of new entries seldom wait for each other.
+//!
+//! Source: J. Yang, Y. Zhang, Z. Qiu, Y. Yue, R. Vinayak, "FIFO queues are all you need for cache eviction", SOSP 2023.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::random::mix;
+use super::segment::HASH_BITS;
+use super::size_class::allocated;
+
+/// How many small queues there are.
+const PARTS: usize = 8;
+
+/// The part of the memory that small queues have.
+const SMALL_PART: usize = 10;
+
+/// Uses with which an entry goes over from the small queue to the main one.
+pub(super) const USES_PROVEN: u32 = 1;
+
+/// Bits of an item for the bytes of an entry.
+const BYTES_BITS: u32 = 30;
+
+/// Where an entry is: other entries may be there as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Whereabouts {
+    pub(super) stripe: usize,
+    pub(super) hash: u32,
+}
+
+impl Whereabouts {
+    fn to_bits(self) -> u64 {
+        (self.stripe as u64) << HASH_BITS | u64::from(self.hash)
+    }
+
+    fn from_bits(bits: u64) -> Whereabouts {
+        Whereabouts {
+            stripe: (bits >> HASH_BITS) as usize,
+            hash: (bits & ((1 << HASH_BITS) - 1)) as u32,
+        }
+    }
+}
+
+/// How full the engine is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fullness {
+    /// Bytes that entries take.
+    pub(super) used: usize,
+    /// Whether there is room for many more.
+    pub(super) has_room: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    parts: [Part; PARTS],
+    /// Bytes of memory that they take.
+    bytes: AtomicUsize,
+}
+
+/// Neighbours share no cache lines.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Part(Mutex<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Whereabouts in the upper bits, bytes in the lower ones. The first to leave stands first.
+    small: VecDeque<u64>,
+    /// Invariant: the sum of the items' bytes.
+    small_bytes: usize,
+    ghosts: Ghosts,
+}
+
+impl Queues {
+    /// Bytes of memory that the queues take.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// A new entry of so many bytes is there.
+    pub(super) fn arrive(&self, at: Whereabouts, bytes: usize, fullness: Fullness) {
+        self.change(at.stripe, |queue| {
+            if queue.ghosts.take(at) {
+                return;
+            }
+            let bytes = (bytes as u64).min((1 << BYTES_BITS) - 1);
+            queue.small.push_back(at.to_bits() << BYTES_BITS | bytes);
+            queue.small_bytes += bytes as usize;
+            // While nothing has to go the queue is kept short, or it would have an item for every entry.
+            let most = match fullness.has_room {
+                true => fullness.used / SMALL_PART,
+                false => fullness.used,
+            };
+            while queue.small_bytes > most / PARTS {
+                if queue.pop().is_none() {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// The entry that is to leave one of the small queues, if that has more than its part.
+    pub(super) fn leave_small(&self, random: u64, used: usize) -> Option<Whereabouts> {
+        self.change(random as usize, |queue| {
+            if queue.small_bytes <= used / SMALL_PART / PARTS {
+                return None;
+            }
+            queue.pop()
+        })
+    }
+
+    /// An entry that left a small queue was dropped; there are so many entries.
+    pub(super) fn bury(&self, at: Whereabouts, entries: usize) {
+        self.change(at.stripe, |queue| queue.ghosts.add(at, entries / PARTS));
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        for part in 0..PARTS {
+            self.change(part, |queue| *queue = Queue::default());
+        }
+    }
+
+    /// Changes one of the queues, and keeps count of its memory.
+    fn change<R>(&self, part: usize, change: impl FnOnce(&mut Queue) -> R) -> R {
+        let mut queue = self.parts[part % PARTS].0.lock();
+        let before = queue.heap_bytes();
+        let result = change(&mut queue);
+        let after = queue.heap_bytes();
+        if after != before {
+            // Adding a negative number modulo 2^64.
+            self.bytes
+                .fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl Queue {
+    fn heap_bytes(&self) -> usize {
+        allocated(self.small.capacity() * size_of::<u64>()) + self.ghosts.heap_bytes()
+    }
+
+    fn pop(&mut self) -> Option<Whereabouts> {
+        let item = self.small.pop_front()?;
+        self.small_bytes -= (item & ((1 << BYTES_BITS) - 1)) as usize;
+        if self.small.len() * 4 < self.small.capacity() {
+            self.small.shrink_to(self.small.len() * 2);
+        }
+        Some(Whereabouts::from_bits(item >> BYTES_BITS))
+    }
+}
+
+/// Ghosts of one hash.
+const WAYS: usize = 4;
+
+/// What was dropped lately: about as many as there are entries. Of each a fingerprint of 16 bits, so that one in some ten
+/// thousand is taken for another.
+#[derive(Debug, Default)]
+struct Ghosts {
+    /// The latest stands first; 0 is none.
+    buckets: Vec<[u16; WAYS]>,
+}
+
+impl Ghosts {
+    fn heap_bytes(&self) -> usize {
+        allocated(self.buckets.capacity() * size_of::<[u16; WAYS]>())
+    }
+
+    fn add(&mut self, at: Whereabouts, entries: usize) {
+        let wanted = (entries / WAYS).next_power_of_two();
+        if self.buckets.len() < wanted || self.buckets.len() > wanted * 4 {
+            // They come again, or do not matter.
+            self.buckets = vec![[0; WAYS]; wanted];
+        }
+        let (bucket, fingerprint) = self.place(at);
+        let ways = &mut self.buckets[bucket];
+        ways.rotate_right(1);
+        ways[0] = fingerprint;
+    }
+
+    /// Takes the entry's ghost, and tells whether there was one.
+    fn take(&mut self, at: Whereabouts) -> bool {
+        if self.buckets.is_empty() {
+            return false;
+        }
+        let (bucket, fingerprint) = self.place(at);
+        let ways = &mut self.buckets[bucket];
+        let found = ways.iter_mut().find(|way| **way == fingerprint);
+        found.map(|way| *way = 0).is_some()
+    }
+
+    fn place(&self, at: Whereabouts) -> (usize, u16) {
+        let random = mix(at.to_bits());
+        let fingerprint = (random >> 48) as u16;
+        (
+            random as usize & (self.buckets.len() - 1),
+            fingerprint.max(1),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(number: usize) -> Whereabouts {
+        Whereabouts {
+            stripe: number * PARTS % 1024,
+            hash: number as u32 * 977,
+        }
+    }
+
+    const FULL: Fullness = Fullness {
+        used: 100 * 1000,
+        has_room: false,
+    };
+
+    #[test]
+    fn entries_leave_in_order_while_the_queue_has_more_than_its_part() {
+        let queues = Queues::default();
+        for number in 0..20 {
+            queues.arrive(at(number), 100, FULL);
+        }
+        // An eighth of a tenth of what is used.
+        let leaving = std::iter::from_fn(|| queues.leave_small(0, FULL.used));
+        assert_eq!(
+            leaving.collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 5, 6, 7].map(at)
+        );
+        queues.clear();
+        assert_eq!(queues.heap_bytes(), 0);
+        assert_eq!(queues.leave_small(0, 0), None);
+    }
+
+    #[test]
+    fn a_key_that_left_a_ghost_skips_the_queue_once() {
+        let queues = Queues::default();
+        for number in 0..100 {
+            queues.bury(at(number), 4000);
+        }
+        assert!(queues.heap_bytes() > 0);
+        for (number, bytes) in [(50, 0), (50, 1000), (100, 2000)] {
+            queues.arrive(at(number), 1000, FULL);
+            assert_eq!(queues.parts[0].0.lock().small_bytes, bytes);
+        }
+    }
+
+    #[test]
+    fn the_queue_stays_short_while_there_is_room() {
+        let queues = Queues::default();
+        let has_room = Fullness {
+            has_room: true,
+            ..FULL
+        };
+        for number in 0..1000 {
+            queues.arrive(at(number), 100, has_room);
+        }
+        assert_eq!(queues.parts[0].0.lock().small.len(), 12);
+        // Nor can keys that come and go make it longer than all that there is.
+        for number in 0..1000 {
+            queues.arrive(at(number), 100, FULL);
+        }
+        assert_eq!(queues.parts[0].0.lock().small.len(), 125);
+    }
+}
