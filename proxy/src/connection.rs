@@ -48,6 +48,7 @@ async fn exchange(
         if session.is_overfull() {
             return Ok(());
         }
+        yield_now().await;
         send(front, socket, session).await?;
         let busy = before - input.len() > BUSY_BYTES;
         match flow {

@@ -54,7 +54,7 @@ pub(crate) enum Flow {
 }
 
 /// Commands to look ahead for the keys of.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 /// With less input than this, there are hardly two commands in it.
 const AHEAD_BYTES_MIN: usize = 64;

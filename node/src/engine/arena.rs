@@ -117,6 +117,11 @@ impl Arena {
         self.blocks.heap_bytes() + self.objects.heap_bytes()
     }
 
+    /// Bytes of the block that an entry is in.
+    pub(super) fn block_bytes(&self, at: Address) -> usize {
+        self.blocks.bytes_of(at.block())
+    }
+
     pub(super) fn record(&self, at: Address) -> &[u8] {
         self.blocks.record(at)
     }

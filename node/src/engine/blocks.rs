@@ -121,6 +121,11 @@ impl Blocks {
         self.memory.len() >= PLENTY
     }
 
+    /// Length of a block.
+    pub(super) fn bytes_of(&self, block: usize) -> usize {
+        self.memory[block].len()
+    }
+
     /// The record at an address, and what follows it.
     pub(super) fn record(&self, at: Address) -> &[u8] {
         &self.memory[at.block()][at.offset()..]

@@ -79,7 +79,7 @@ impl<'a> Locked<'a> {
             self.stripe.counters.misses += 1;
             return None;
         };
-        self.stripe.counters.hits += 1;
+        self.stripe.hits += 1;
         self.stripe
             .touch(place, self.engine.tracked_use(), self.now);
         Some(self.entry(place))

@@ -49,6 +49,7 @@ mod value;
 mod warm;
 
 use std::hash::{BuildHasher, Hasher};
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -146,6 +147,8 @@ struct StripeCell {
     stripe: Mutex<Stripe>,
 }
 
+// A read needs one pair of cache lines of it.
+const _: () = assert!(offset_of!(StripeCell, stripe) + 8 + stripe::READ_BYTES <= 128);
 // An empty engine takes so much for each stripe.
 const _: () = assert!(size_of::<StripeCell>() <= 512);
 
@@ -248,6 +251,7 @@ impl Engine {
         for StripeCell { stripe, .. } in &self.stripes {
             let stripe = stripe.lock();
             stats += stripe.counters;
+            stats.hits += stripe.hits;
             stats.keys += stripe.table().len();
             stats.keys_with_expiry += stripe.with_deadline();
         }
@@ -257,7 +261,9 @@ impl Engine {
     /// Begins counting hits, misses, expired and evicted entries from 0 again.
     pub fn reset_stats(&self) {
         for StripeCell { stripe, .. } in &self.stripes {
-            stripe.lock().counters = Default::default();
+            let mut stripe = stripe.lock();
+            stripe.hits = 0;
+            stripe.counters = Default::default();
         }
     }
 

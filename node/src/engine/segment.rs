@@ -88,7 +88,7 @@ const LOAD_FITTED: (usize, usize) = (13, 16);
 #[derive(Debug)]
 pub(super) struct Segment {
     /// Invariant: sorted by hash; an entry stands at its home or later, and no cell between the two is vacant.
-    cells: Vec<Cell>,
+    cells: Box<[Cell]>,
     /// Invariant: 0 if there are no cells, else `homes <= cells.len()`.
     homes: u32,
     occupied: u32,
@@ -101,7 +101,7 @@ impl Segment {
     /// An empty segment of 2^bits hashes.
     pub(super) fn new(first: u32, bits: u32) -> Segment {
         Segment {
-            cells: Vec::new(),
+            cells: Box::default(),
             homes: 0,
             occupied: 0,
             first,
@@ -122,7 +122,7 @@ impl Segment {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        allocated(self.cells.capacity() * size_of::<Cell>())
+        allocated(self.cells.len() * size_of::<Cell>())
     }
 
     pub(super) fn cell(&self, index: usize) -> &Cell {
@@ -182,29 +182,28 @@ impl Segment {
     pub(super) fn grow(&mut self) {
         let old = mem::replace(self, Segment::new(self.first, self.bits));
         let homes = (old.homes as usize + 1).max(HOMES_MIN);
-        self.fill(homes, old.cells);
+        self.fill(homes, old.cells.into_vec());
     }
 
     /// Leaves the lower half of the range to this segment and returns the upper one.
     pub(super) fn split(&mut self) -> Segment {
         let bits = self.bits - 1;
         let mut upper = Segment::new(self.first + (1 << bits), bits);
-        let mut old = mem::replace(self, Segment::new(self.first, bits));
-        let middle = old
-            .cells
+        let old = mem::replace(self, Segment::new(self.first, bits));
+        let mut cells = old.cells.into_vec();
+        let middle = cells
             .iter()
             .position(|cell| !cell.is_vacant() && cell.hash() >= upper.first)
-            .unwrap_or(old.cells.len());
-        let cells = old.cells.split_off(middle);
-        self.fit(old.cells);
-        upper.fit(cells);
+            .unwrap_or(cells.len());
+        upper.fit(cells.split_off(middle));
+        self.fit(cells);
         upper
     }
 
     /// Takes over the upper half of the range that this segment is the lower one of.
     pub(super) fn join(&mut self, upper: Segment) {
         let lower = mem::replace(self, Segment::new(self.first, self.bits + 1));
-        let mut cells = lower.cells;
+        let mut cells = lower.cells.into_vec();
         cells.extend(upper.cells);
         self.fit(cells);
     }
@@ -240,7 +239,7 @@ impl Segment {
         let sparse = homes > HOMES_MIN && occupied * LOAD_MIN.1 < homes * LOAD_MIN.0;
         if sparse || occupied == 0 {
             let cells = mem::take(&mut self.cells);
-            self.fit(cells);
+            self.fit(cells.into_vec());
         }
         removed.at()
     }
@@ -279,14 +278,16 @@ impl Segment {
             self.occupied += 1;
         }
         cells.resize_with(cells.capacity(), Cell::vacant);
-        self.cells = cells;
+        self.cells = cells.into_boxed_slice();
     }
 }
 
 /// Adds cells past the end; not by `push`, which would double the segment.
-fn extend(cells: &mut Vec<Cell>) {
-    cells.reserve_exact(OVERFLOW);
-    cells.resize_with(cells.capacity(), Cell::vacant);
+fn extend(cells: &mut Box<[Cell]>) {
+    let mut longer = mem::take(cells).into_vec();
+    longer.reserve_exact(OVERFLOW);
+    longer.resize_with(longer.capacity(), Cell::vacant);
+    *cells = longer.into_boxed_slice();
 }
 
 #[cfg(test)]

@@ -19,10 +19,9 @@ pub struct Stats {
     pub evicted: u64,
 }
 
-/// What one stripe has counted since the last reset.
+/// What one stripe has counted since the last reset, beside its hits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counters {
-    pub(super) hits: u64,
     pub(super) misses: u64,
     pub(super) expired: u64,
     pub(super) evicted: u64,
@@ -30,7 +29,6 @@ pub(super) struct Counters {
 
 impl AddAssign<Counters> for Stats {
     fn add_assign(&mut self, counters: Counters) {
-        self.hits += counters.hits;
         self.misses += counters.misses;
         self.expired += counters.expired;
         self.evicted += counters.evicted;

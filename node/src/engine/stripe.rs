@@ -1,5 +1,7 @@
 //! One stripe's entries and what is known about them as a whole. Single-threaded: `Engine` puts the lock around it.
 
+use std::mem::offset_of;
+
 use crate::log::Position;
 
 use super::arena::{Arena, Fresh};
@@ -13,11 +15,16 @@ use super::stats::Counters;
 use super::table::{Place, Table};
 use super::time::Millis;
 use super::usage::{TrackedUse, Usage};
+use super::value::Value;
 
-/// In this order, for every read looks at the first.
+/// In this order, for a read needs the first, and no line of memory beyond them and the lock: see [`READ_BYTES`].
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Stripe {
+    /// Of the last write to this stripe.
+    pub(super) position: Position,
+    /// Reads that found their key.
+    pub(super) hits: u64,
     table: Table,
     arena: Arena,
     deadlines: Deadlines,
@@ -25,12 +32,13 @@ pub(super) struct Stripe {
     with_deadline: usize,
     /// See [`Stripe::age`].
     age_steps: usize,
-    /// Of the last write to this stripe.
-    pub(super) position: Position,
     pub(super) counters: Counters,
     /// What the engine's total holds on account of this stripe; written by `Locked::settle`.
     pub(super) settled_bytes: usize,
 }
+
+/// Bytes of a stripe that a read needs: what is used of the arena stands first in it.
+pub(super) const READ_BYTES: usize = offset_of!(Stripe, arena) + size_of::<Vec<Box<[u8]>>>();
 
 /// The contents of a flushed stripe, which still take memory.
 #[derive(Debug)]
@@ -53,6 +61,25 @@ impl Stripe {
 
     pub(super) fn key(&self, at: Address) -> &[u8] {
         self.arena.key(at)
+    }
+
+    /// Bytes of the block that an entry is in. Does not look at the entry.
+    pub(super) fn block_bytes(&self, at: Address) -> usize {
+        self.arena.block_bytes(at)
+    }
+
+    /// A byte of an entry's first line in memory.
+    pub(super) fn first_byte(&self, at: Address) -> u8 {
+        self.arena.record(at)[0]
+    }
+
+    /// A byte of an entry's last line, if it is packed: a short value ends in another line than the one in which the
+    /// entry begins, as often as not.
+    pub(super) fn last_byte(&self, at: Address) -> u8 {
+        match self.arena.value(at) {
+            Value::Bytes(value) => value.last().copied().unwrap_or_default(),
+            Value::Shared(_) => 0,
+        }
     }
 
     pub(super) fn usage(&self, at: Address) -> Usage {
@@ -82,7 +109,7 @@ impl Stripe {
     pub(super) fn touch(&mut self, place: Place, tracked: TrackedUse, now: Millis) {
         let at = self.table.cell(place).at();
         let old = self.arena.usage(at);
-        let usage = old.used(tracked, now, self.counters.hits);
+        let usage = old.used(tracked, now, self.hits);
         // A hot entry is read many times in one unit: leave its cache line clean.
         if usage != old {
             self.arena.set_usage(at, usage);

@@ -10,40 +10,58 @@ use std::hint::black_box;
 use larder_proto::Slot;
 use parking_lot::MutexGuard;
 
+use super::blocks::Address;
 use super::stripe::Stripe;
-use super::value::Value;
 use super::{Engine, stripe_of};
 
 /// Most keys that are worth reading ahead at once: about as many lines as a core fetches at a time.
-pub const AHEAD_MAX: usize = 8;
+pub const AHEAD_MAX: usize = 16;
 
 impl Engine {
     /// Touches the entries of up to [`AHEAD_MAX`] keys, so that commands on them that follow at once are faster. Changes
     /// nothing. A stripe that is locked is left out: this never waits, so it may hold several locks.
+    ///
+    /// Each step reads for every key what the step before has found for it: the lock, the cell, where the block is, the
+    /// first and the last line of the entry.
     pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
-        let mut held: [Option<(MutexGuard<'_, Stripe>, u32)>; AHEAD_MAX] = Default::default();
-        for (place, key) in held.iter_mut().zip(keys) {
-            let stripe = &self.stripes[stripe_of(Slot::of(key))].stripe;
-            *place = stripe.try_lock().map(|stripe| (stripe, self.hash(key)));
+        let mut wanted = [(0, 0); AHEAD_MAX];
+        let mut count = 0;
+        for (wanted, key) in wanted.iter_mut().zip(keys) {
+            let stripe = stripe_of(Slot::of(key));
+            black_box(self.stripes[stripe].gate.is_passive());
+            *wanted = (stripe, self.hash(key));
+            count += 1;
         }
-        let held = held.iter().flatten();
-        let cells = held
-            .clone()
-            .map(|(stripe, hash)| stripe.table().home_hash(*hash));
-        black_box(cells.fold(0, |all, hash| all ^ hash));
-        let entries = held.filter_map(|(stripe, hash)| {
-            let table = stripe.table();
-            let place = table.with_hash(*hash).next()?;
-            let entry = stripe.entry(table.cell(place));
-            // A short value ends in another line than the one in which the entry begins, as often as not.
-            let end = match entry.value() {
-                Value::Bytes(value) => value.last().copied(),
-                Value::Shared(_) => None,
-            };
-            Some(entry.version() ^ u64::from(end.unwrap_or_default()))
+        let mut held: [Option<Held<'_>>; AHEAD_MAX] = Default::default();
+        for (held, (stripe, hash)) in held.iter_mut().zip(&wanted[..count]) {
+            let stripe = self.stripes[*stripe].stripe.try_lock();
+            *held = stripe.map(|stripe| Held {
+                stripe,
+                hash: *hash,
+                at: None,
+            });
+        }
+        let mut each = |step: fn(&mut Held<'_>) -> u8| {
+            let held = held[..count].iter_mut().flatten();
+            black_box(held.fold(0, |all, held| all ^ step(held)));
+        };
+        each(|held| held.stripe.table().home_hash(held.hash) as u8);
+        each(|held| {
+            let table = held.stripe.table();
+            let place = table.with_hash(held.hash).next();
+            held.at = place.map(|place| table.cell(place).at());
+            held.at.map_or(0, |at| held.stripe.block_bytes(at) as u8)
         });
-        black_box(entries.fold(0, |all, version| all ^ version));
+        each(|held| held.at.map_or(0, |at| held.stripe.first_byte(at)));
+        each(|held| held.at.map_or(0, |at| held.stripe.last_byte(at)));
     }
+}
+
+/// A locked stripe, the hash of a key that may be in it, and where the entry may be.
+struct Held<'a> {
+    stripe: MutexGuard<'a, Stripe>,
+    hash: u32,
+    at: Option<Address>,
 }
 
 #[cfg(test)]
