@@ -64,11 +64,54 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
     }
 }
 
+/// Bytes that one step of the checksum takes.
+const STEP: usize = 8;
+
+/// The checksum, some bytes at a time: each byte's part is looked up as if zeros followed, so no lookup but the first two
+/// waits for the step before.
+///
+/// Source: M. Kounavis, F. Berry, "A systematic approach to building high performance software-based CRC generators",
+/// ISCC 2005 ("slicing-by-8").
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| {
-        (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)]
+    let (chunks, rest) = bytes.as_chunks::<STEP>();
+    let crc = chunks.iter().fold(0, |crc, chunk| step(crc, chunk));
+    step(crc, rest)
+}
+
+#[inline(always)]
+fn step(crc: u16, bytes: &[u8]) -> u16 {
+    let first = match bytes.len() {
+        0 => return crc,
+        1 => crc << 8,
+        _ => 0,
+    };
+    let [high, low] = crc.to_be_bytes();
+    let last = bytes.len() - 1;
+    bytes.iter().enumerate().fold(first, |sum, (index, byte)| {
+        let carried = match index {
+            0 => high,
+            1 => low,
+            _ => 0,
+        };
+        sum ^ TABLES[last - index][usize::from(byte ^ carried)]
     })
 }
+
+/// The checksum of a byte and as many zeros as the table has before it.
+static TABLES: [[u16; 256]; STEP] = {
+    let mut tables = [TABLE; STEP];
+    let mut zeros = 1;
+    while zeros < STEP {
+        let mut byte = 0;
+        while byte < 256 {
+            let crc = tables[zeros - 1][byte];
+            tables[zeros][byte] = (crc << 8) ^ TABLE[(crc >> 8) as usize];
+            byte += 1;
+        }
+        zeros += 1;
+    }
+    tables
+};
 
 const TABLE: [u16; 256] = {
     let mut table = [0; 256];
@@ -97,6 +140,13 @@ mod tests {
     #[test]
     fn checksum_is_the_specifications() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
+        let bytes: Vec<u8> = (0..40).map(|number| number ^ 0x5A).collect();
+        for length in 0..bytes.len() {
+            let bytewise = bytes[..length].iter().fold(0, |crc: u16, &byte| {
+                (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)]
+            });
+            assert_eq!(crc16(&bytes[..length]), bytewise);
+        }
         assert_eq!(crc16(b""), 0);
     }
 

@@ -27,11 +27,13 @@ impl Engine {
         let mut wanted = [(0, 0); AHEAD_MAX];
         let mut count = 0;
         for (wanted, key) in wanted.iter_mut().zip(keys) {
-            let stripe = stripe_of(Slot::of(key));
-            black_box(self.stripes[stripe].gate.is_passive());
-            *wanted = (stripe, self.hash(key));
+            *wanted = (stripe_of(Slot::of(key)), self.hash(key));
             count += 1;
         }
+        let gates = wanted[..count]
+            .iter()
+            .map(|(stripe, _)| &self.stripes[*stripe].gate);
+        black_box(gates.fold(false, |all, gate| all ^ gate.is_passive()));
         let mut held: [Option<Held<'_>>; AHEAD_MAX] = Default::default();
         for (held, (stripe, hash)) in held.iter_mut().zip(&wanted[..count]) {
             let stripe = self.stripes[*stripe].stripe.try_lock();
