@@ -6,6 +6,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// A new session's buffer, in bytes: small, for most of many sessions are idle.
 const BUFFER_BYTES_MIN: usize = 2 * 1024;
 
+/// What a session can receive at once that sends more than its buffer holds, in bytes: as in Redis.
+const BUFFER_BYTES_PIPELINED: usize = 16 * 1024;
+
 /// The buffer of a session that keeps it full, in bytes. Longer arguments get what they need, and give it back.
 const BUFFER_BYTES_BUSY: usize = 64 * 1024;
 
@@ -22,6 +25,8 @@ pub(crate) struct Input {
     decoder: Decoder,
     /// Length the buffer must reach, from `start`, before decoding can go on.
     needed: usize,
+    /// The last bytes that were received filled the buffer: there are more.
+    filled: bool,
     /// Decodes what follows, to see which keys come next.
     ahead: Decoder,
 }
@@ -114,7 +119,9 @@ impl Input {
         socket: &mut (impl AsyncRead + Unpin),
     ) -> std::io::Result<usize> {
         self.make_space();
-        socket.read_buf(&mut self.buffer).await
+        let received = socket.read_buf(&mut self.buffer).await?;
+        self.filled = self.buffer.len() == self.buffer.capacity();
+        Ok(received)
     }
 
     /// Makes space at the end: for the whole of a long argument, so that it is received without being moved; else by
@@ -125,6 +132,11 @@ impl Input {
         {
             self.buffer.drain(..self.start);
             self.start = 0;
+        }
+        let capacity = self.buffer.capacity();
+        if self.filled && capacity < BUFFER_BYTES_PIPELINED {
+            self.filled = false;
+            self.buffer.reserve_exact(2 * capacity - self.buffer.len());
         }
         let free = self.buffer.capacity() - self.buffer.len();
         let wanted = (self.start + self.needed).saturating_sub(self.buffer.len());
@@ -188,6 +200,25 @@ mod tests {
         let length = input.next(Limits::default()).unwrap().unwrap();
         assert_eq!(&input.args()[1], b"a");
         input.advance(length);
+    }
+
+    #[tokio::test]
+    async fn a_long_pipeline_is_soon_received_in_large_parts() {
+        let mut input = Input::default();
+        let pipeline = b"*1\r\n$4\r\nPING\r\n".repeat(10_000);
+        let (mut rest, mut parts) = (&pipeline[..], 0);
+        while !rest.is_empty() {
+            input.receive(&mut rest).await.unwrap();
+            parts += 1;
+            while let Some(length) = input.next(Limits::default()).unwrap() {
+                input.advance(length);
+            }
+        }
+        assert!(
+            parts <= 3 + pipeline.len() / BUFFER_BYTES_PIPELINED + 1,
+            "{parts}"
+        );
+        assert_eq!(input.capacity(), BUFFER_BYTES_PIPELINED);
     }
 
     #[tokio::test]
