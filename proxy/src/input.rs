@@ -1,5 +1,8 @@
 //! What a session has sent and has not been executed yet.
 
+use std::mem;
+
+use bytes::Bytes;
 use larder_proto::resp::{Args, Decoded, Decoder, Limits, ProtocolError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -12,15 +15,21 @@ const BUFFER_BYTES_PIPELINED: usize = 16 * 1024;
 /// The buffer of a session that keeps it full, in bytes. Longer arguments get what they need, and give it back.
 const BUFFER_BYTES_BUSY: usize = 64 * 1024;
 
+/// A command at least this long lies in memory that whoever executes it may keep.
+const KEPT_BYTES_MIN: usize = 32 * 1024;
+
 /// Bytes that looking ahead reads at most: it is for short commands, and what it has read is read again.
 const AHEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// The query buffer, and the decoder that reads it in place.
 ///
-/// Invariant: `start <= buffer.len()`; the command that is being decoded begins at `start`.
+/// Invariant: `start` is at most the length of the buffer, or of what is lent; the command that is being decoded begins at
+/// `start`.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     buffer: Vec<u8>,
+    /// What was the buffer, while a long command is executed; else empty.
+    lent: Bytes,
     start: usize,
     decoder: Decoder,
     /// Length the buffer must reach, from `start`, before decoding can go on.
@@ -34,13 +43,26 @@ pub(crate) struct Input {
 impl Input {
     /// The next command's length, if it is complete.
     pub(crate) fn next(&mut self, limits: Limits) -> Result<Option<usize>, ProtocolError> {
-        let pending = &self.buffer[self.start..];
+        let Input {
+            buffer,
+            lent,
+            start,
+            decoder,
+            ..
+        } = self;
+        let pending = match lent.is_empty() {
+            true => &buffer[*start..],
+            false => &lent[*start..],
+        };
         if pending.len() < self.needed {
             return Ok(None);
         }
-        match self.decoder.decode(pending, limits)? {
+        match decoder.decode(pending, limits)? {
             Decoded::Complete(length) => {
                 self.needed = 0;
+                if length >= KEPT_BYTES_MIN && self.lent.is_empty() {
+                    self.lent = Bytes::from(mem::take(&mut self.buffer));
+                }
                 Ok(Some(length))
             }
             Decoded::Incomplete(needed) => {
@@ -80,17 +102,31 @@ impl Input {
 
     /// The arguments of the complete command.
     pub(crate) fn args(&self) -> Args<'_> {
-        self.decoder.args(&self.buffer[self.start..])
+        let args = self.decoder.args(self.pending());
+        match self.lent.is_empty() {
+            true => args,
+            false => args.within(&self.lent),
+        }
+    }
+
+    fn pending(&self) -> &[u8] {
+        match self.lent.is_empty() {
+            true => &self.buffer[self.start..],
+            false => &self.lent[self.start..],
+        }
     }
 
     /// The complete command of this length as it was received, if that is RESP that can be passed on.
     pub(crate) fn raw(&self, length: usize) -> Option<&[u8]> {
-        (!self.decoder.is_inline()).then(|| &self.buffer[self.start..self.start + length])
+        (!self.decoder.is_inline()).then(|| &self.pending()[..length])
     }
 
     /// Goes on to the command after the complete one of this length.
     pub(crate) fn advance(&mut self, length: usize) {
         self.start += length;
+        if !self.lent.is_empty() {
+            self.take_back();
+        }
         if self.start == self.buffer.len() {
             self.start = 0;
             self.buffer.clear();
@@ -98,9 +134,20 @@ impl Input {
         }
     }
 
+    /// Has a buffer again: the one that was lent, or what follows in it if somebody keeps it.
+    fn take_back(&mut self) {
+        let lent = mem::take(&mut self.lent);
+        if lent.is_unique() {
+            self.buffer = lent.into();
+        } else {
+            self.buffer = lent[self.start..].to_vec();
+            self.start = 0;
+        }
+    }
+
     /// Bytes not yet executed.
     pub(crate) fn len(&self) -> usize {
-        self.buffer.len() - self.start
+        self.pending().len()
     }
 
     /// Bytes the command that is being received will take, as far as that is known.
@@ -110,7 +157,7 @@ impl Input {
 
     /// Bytes of memory held.
     pub(crate) fn capacity(&self) -> usize {
-        self.buffer.capacity()
+        self.buffer.capacity() + self.lent.len()
     }
 
     /// Receives more. Cancel safe. Returns how many bytes came; 0: the other side sends no more.
@@ -118,6 +165,9 @@ impl Input {
         &mut self,
         socket: &mut (impl AsyncRead + Unpin),
     ) -> std::io::Result<usize> {
+        if !self.lent.is_empty() {
+            self.take_back();
+        }
         self.make_space();
         let received = socket.read_buf(&mut self.buffer).await?;
         self.filled = self.buffer.len() == self.buffer.capacity();
@@ -219,6 +269,39 @@ mod tests {
             "{parts}"
         );
         assert_eq!(input.capacity(), BUFFER_BYTES_PIPELINED);
+    }
+
+    #[tokio::test]
+    async fn a_long_command_lies_in_memory_that_can_be_kept() {
+        let mut input = Input::default();
+        let long = vec![b'x'; KEPT_BYTES_MIN];
+        let mut command = format!("*2\r\n$4\r\nECHO\r\n${}\r\n", long.len()).into_bytes();
+        command.extend_from_slice(&long);
+        command.extend_from_slice(b"\r\n");
+        for keeps in [false, true] {
+            let bytes = [&command[..], b"PING\r\nPI"].concat();
+            let mut bytes = &bytes[..];
+            while !bytes.is_empty() {
+                input.receive(&mut bytes).await.unwrap();
+            }
+            let length = input.next(Limits::default()).unwrap().unwrap();
+            let args = input.args();
+            let memory = args.memory().expect("the command is long");
+            let kept = keeps.then(|| memory.slice_ref(&args[1]));
+            input.advance(length);
+            let length = input.next(Limits::default()).unwrap().unwrap();
+            assert_eq!(
+                (&input.args()[0], input.args().memory()),
+                (&b"PING"[..], None)
+            );
+            input.advance(length);
+            assert_eq!(input.next(Limits::default()), Ok(None));
+            assert_eq!(input.len(), 2);
+            assert!(kept.is_none_or(|kept| kept == long));
+            input.receive(&mut &b"NG\r\n"[..]).await.unwrap();
+            let length = input.next(Limits::default()).unwrap().unwrap();
+            input.advance(length);
+        }
     }
 
     #[tokio::test]

@@ -82,8 +82,11 @@ impl<'a> Options<'a> {
 
 pub(super) fn set(call: &mut Call<'_>) -> Result<(), CommandError> {
     let (key, value) = (call.arg(1), call.arg(2));
+    let memory = call.args.memory();
     if call.args.len() == 3 {
-        call.locked(key, |stripe, _| Ok(stripe.put(key, value, None)?))?;
+        call.locked(key, |stripe, _| {
+            Ok(stripe.put_received(key, value, memory, None)?)
+        })?;
         call.out.ok();
         return Ok(());
     }
@@ -95,7 +98,7 @@ pub(super) fn set(call: &mut Call<'_>) -> Result<(), CommandError> {
         }
         let admitted = options.admit(stripe, key, deadline);
         if let Some(deadline) = admitted {
-            stripe.put(key, value, deadline)?;
+            stripe.put_received(key, value, memory, deadline)?;
         }
         match admitted {
             _ if options.get => {}
@@ -107,11 +110,11 @@ pub(super) fn set(call: &mut Call<'_>) -> Result<(), CommandError> {
 }
 
 pub(super) fn setnx(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let (key, value) = (call.arg(1), call.arg(2));
+    let (key, value, memory) = (call.arg(1), call.arg(2), call.args.memory());
     call.locked(key, |stripe, out| {
         let absent = stripe.peek(key).is_none();
         if absent {
-            stripe.put(key, value, None)?;
+            stripe.put_received(key, value, memory, None)?;
         }
         out.integer(i64::from(absent));
         Ok(())
@@ -127,20 +130,20 @@ pub(super) fn psetex(call: &mut Call<'_>) -> Result<(), CommandError> {
 }
 
 fn set_expiring(call: &mut Call<'_>, when: When) -> Result<(), CommandError> {
-    let (key, value) = (call.arg(1), call.arg(3));
+    let (key, value, memory) = (call.arg(1), call.arg(3), call.args.memory());
     let deadline = when.deadline(call.arg(2), call.now, call.command.name)?;
     call.locked(key, |stripe, _| {
-        Ok(stripe.put(key, value, Some(deadline))?)
+        Ok(stripe.put_received(key, value, memory, Some(deadline))?)
     })?;
     call.out.ok();
     Ok(())
 }
 
 pub(super) fn getset(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let (key, value) = (call.arg(1), call.arg(2));
+    let (key, value, memory) = (call.arg(1), call.arg(2), call.args.memory());
     call.locked(key, |stripe, out| {
         reply(out, string(stripe.get(key))?);
-        stripe.put(key, value, None)?;
+        stripe.put_received(key, value, memory, None)?;
         Ok(())
     })
 }

@@ -18,9 +18,6 @@ use super::time::Millis;
 use super::usage::Usage;
 use super::value::{LARGE_BYTES_MIN, Large, Stored, Value};
 
-/// Strings at least this long need not be copied when they arrive.
-const REFERRED_BYTES_MIN: usize = 512 * 1024;
-
 /// Lengths of which holes are remembered.
 const HOLES: usize = 8;
 
@@ -47,7 +44,10 @@ impl<'a> FreshValue<'a> {
     /// A string that lies in this memory. A long one that takes up most of it is not copied, but refers to it.
     pub(super) fn arrived(value: &'a [u8], memory: Option<&Bytes>) -> FreshValue<'a> {
         match memory {
-            Some(memory) if value.len() >= REFERRED_BYTES_MIN.max(memory.len() / 8 * 7) => {
+            Some(memory)
+                if value.len() >= LARGE_BYTES_MIN.max(memory.len() / 8 * 7)
+                    && lies_in(value, memory) =>
+            {
                 FreshValue::Large(Large::part_of(memory, value))
             }
             _ => FreshValue::Bytes(value),
@@ -60,6 +60,11 @@ impl<'a> FreshValue<'a> {
             FreshValue::Large(large) => large.bytes(),
         }
     }
+}
+
+fn lies_in(part: &[u8], whole: &[u8]) -> bool {
+    let (part, whole) = (part.as_ptr_range(), whole.as_ptr_range());
+    whole.start <= part.start && part.end <= whole.end
 }
 
 /// Bytes of memory that a packed string takes.

@@ -111,6 +111,18 @@ impl<'a> Locked<'a> {
         self.put_value(key, FreshValue::Bytes(value), deadline)
     }
 
+    /// [`Locked::put`] of a string that may lie in this memory. A long one that takes up most of it is not copied: the
+    /// entry keeps the memory.
+    pub fn put_received(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        memory: Option<&Bytes>,
+        deadline: Option<Millis>,
+    ) -> Result<Position, EngineError> {
+        self.put_value(key, FreshValue::arrived(value, memory), deadline)
+    }
+
     /// [`Locked::put`] without copying a long string, if it fills its allocation and nobody else refers to it.
     pub fn put_shared(
         &mut self,

@@ -2,6 +2,8 @@
 
 use std::ops::Index;
 
+use bytes::Bytes;
+
 /// Where an argument lies in its buffer. Buffers stay below 4 GiB (see `limits`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
@@ -23,11 +25,30 @@ impl Span {
 pub struct Args<'a> {
     buffer: &'a [u8],
     spans: &'a [Span],
+    memory: Option<&'a Bytes>,
 }
 
 impl<'a> Args<'a> {
     pub(super) fn new(buffer: &'a [u8], spans: &'a [Span]) -> Args<'a> {
-        Args { buffer, spans }
+        Args {
+            buffer,
+            spans,
+            memory: None,
+        }
+    }
+
+    /// The same, where the buffer is part of this memory, which may be kept.
+    #[must_use]
+    pub fn within(self, memory: &'a Bytes) -> Args<'a> {
+        Args {
+            memory: Some(memory),
+            ..self
+        }
+    }
+
+    /// The memory in which the arguments lie, if it may be kept: a long argument need not be copied.
+    pub fn memory(&self) -> Option<&'a Bytes> {
+        self.memory
     }
 
     /// How many arguments there are, the name included.
@@ -49,7 +70,7 @@ impl<'a> Args<'a> {
 
     /// The arguments in order, the name first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
-        let Args { buffer, spans } = *self;
+        let Args { buffer, spans, .. } = *self;
         spans
             .iter()
             .map(move |span| &buffer[span.start as usize..span.end as usize])
@@ -58,8 +79,8 @@ impl<'a> Args<'a> {
     /// The arguments from this index on; none if there are fewer.
     pub fn from(&self, index: usize) -> Args<'a> {
         Args {
-            buffer: self.buffer,
             spans: self.spans.get(index..).unwrap_or_default(),
+            ..*self
         }
     }
 }
