@@ -8,6 +8,7 @@ use crate::{
     failover::FailoverOptions,
     quantity,
     target::Target,
+    trace::TraceOptions,
     workload::{Distribution, KEYS_MAX, Mix, Sizes, Ttl},
 };
 
@@ -29,6 +30,13 @@ pub enum Command {
     Compare(CompareOptions),
     /// Start a cluster, break it again and again under load, and report outages and what was lost.
     Failover(FailoverOptions),
+    /// Replay traces into the engine in this process, or into a server, and print hit ratios by cache size and policy.
+    ///
+    /// Reads are read-through: what is not there is written. A cache of some size holds entries that take at most so many
+    /// bytes, as the engine counts an entry: key, value, what stands beside them and a share of the table. The engine's
+    /// limit is that and what it takes when empty; the exact caches that it is compared with count the same bytes; a
+    /// server's maxmemory is that and its used_memory when empty.
+    Trace(TraceOptions),
 }
 
 /// Options of `run`.

@@ -9,6 +9,7 @@ use crate::{
     phase::PhaseError,
     plan::PlanError,
     recorder::ErrorCount,
+    trace::TraceError,
 };
 
 /// As a shell has it for a program that Ctrl-C ended.
@@ -39,6 +40,9 @@ pub enum Failure {
     /// A failover run has a result that does not do.
     #[error(transparent)]
     Missed(#[from] Miss),
+    /// A replay came to no result.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The result cannot be printed, or the runtime not be started.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -48,7 +52,9 @@ impl Failure {
     /// 2 for what is wrong with the command line, as clap has it, and 1 for everything else.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Failure::Plan(_) | Failure::Failover(FailoverError::Options(_)) => ExitCode::from(2),
+            Failure::Plan(_)
+            | Failure::Failover(FailoverError::Options(_))
+            | Failure::Trace(TraceError::Options(_)) => ExitCode::from(2),
             Failure::Failover(FailoverError::Interrupted) => ExitCode::from(INTERRUPTED),
             _ => ExitCode::FAILURE,
         }

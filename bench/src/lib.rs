@@ -31,4 +31,5 @@ pub mod run;
 pub mod schedule;
 pub mod target;
 mod timer;
+pub mod trace;
 pub mod workload;

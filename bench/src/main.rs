@@ -13,6 +13,7 @@ use larder_bench::{
     failover::failover,
     failure::Failure,
     run::run,
+    trace::trace,
 };
 use serde::Serialize;
 
@@ -41,6 +42,7 @@ fn measure(command: Command) -> Result<(), Failure> {
             print(&report, options.output)?;
             Ok(report.verdict()?)
         }
+        Command::Trace(options) => print(&runtime.block_on(trace(&options))?, options.output),
     }
 }
 
