@@ -32,4 +32,5 @@ pub mod schedule;
 pub mod target;
 mod timer;
 pub mod trace;
+mod wire;
 pub mod workload;

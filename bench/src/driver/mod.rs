@@ -24,6 +24,8 @@ use crate::{
 };
 use lane::Lane;
 
+pub(crate) use resp::connect;
+
 /// What the threads of a phase are told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Signal {

@@ -7,7 +7,7 @@ use larder_client::{Client, Error, ErrorKind};
 use larder_proto::resp::Reply;
 use tokio::time::sleep;
 
-use super::wire::Wire;
+use crate::wire::Wire;
 
 /// A RESP client gives up on a reply this long after whoever it asked should have.
 const REPLY_GRACE: Duration = Duration::from_secs(4);

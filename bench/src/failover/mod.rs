@@ -3,7 +3,7 @@
 //! ```text
 //! Failover --- starts, breaks, mends ---> cluster: etcd, larder-node serve ..
 //!    |                                       ^
-//!    `--- window, silences ---> load: tasks -'  by access: the Rust client, or RESP by wire
+//!    `--- window, silences ---> load: tasks -'  by access: the Rust client, or RESP
 //!                                 |
 //!                  report <- tally, ledger (what a read may show), outage (silences)
 //! ```
@@ -24,7 +24,6 @@ mod outage;
 mod report;
 mod tally;
 mod value;
-mod wire;
 
 use std::{path::PathBuf, time::Duration};
 

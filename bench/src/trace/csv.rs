@@ -208,7 +208,7 @@ mod tests {
             ("a,10\nb,20\n", "line 1: there is no column 'key'"),
             ("key\na\n", "line 1: there is no column 'size'"),
             ("key,size\na,1\nb\n", "line 3: it has 1 fields"),
-            ("key,size\na,1\n\nb,-1\n", "line 4: '-1' is no size"),
+            ("key,size\na,1\nb,-1\n", "line 3: '-1' is no size"),
             ("key,size\na,4294967296\n", "is no size"),
             ("key,size\na,\n", "line 2: '' is no size"),
             (

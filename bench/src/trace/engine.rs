@@ -78,4 +78,8 @@ impl Cache for EngineCache {
         let mut stripe = self.engine.lock(Slot::of(access.name), access.now);
         stripe.remove(access.name);
     }
+
+    fn len(&self) -> usize {
+        self.engine.len()
+    }
 }

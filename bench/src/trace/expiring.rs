@@ -63,6 +63,10 @@ impl<C: Cache + Forget> Cache for Expiring<C> {
         self.deadlines[access.key as usize] = Millis(0);
         self.cache.remove(access);
     }
+
+    fn len(&self) -> usize {
+        self.cache.len()
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{
+    references::Reference,
     report::{Kind, Row, TraceReport, WorkloadReport},
     size::bytes_text,
     summary::Summary,
@@ -57,10 +58,33 @@ impl fmt::Display for WorkloadReport {
         for row in &self.rows {
             write!(f, "\n{row}")?;
         }
+        self.filled(f)?;
         for refusal in &self.refused {
             write!(f, "\n{:NAME$}  refused: {}", refusal.policy, refusal.reply)?;
         }
         Ok(())
+    }
+}
+
+impl WorkloadReport {
+    /// How many entries the first policy had room for, in percent of what exact LRU had.
+    fn filled(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lru = self
+            .rows
+            .iter()
+            .find(|row| row.name == Reference::Lru.name());
+        let (Some(lru), Some(first)) = (lru, self.rows.first()) else {
+            return Ok(());
+        };
+        if first.kind != Kind::Policy {
+            return Ok(());
+        }
+        write!(f, "\n{:NAME$}", "entries held")?;
+        for (cell, lru) in first.cells.iter().zip(&lru.cells) {
+            let percent = cell.tally.entries as f64 / lru.tally.entries.max(1) as f64 * 100.0;
+            write!(f, "{:>COLUMN$}", format!("{percent:.0} %"))?;
+        }
+        write!(f, "  by {}, of exact LRU's", first.name)
     }
 }
 

@@ -13,6 +13,7 @@
 //! A size means the same bytes for the engine and for the references: entries as `larder_node::engine::entry_bytes` has
 //! them. What it means for a server is its own matter: `maxmemory` less what it uses when empty.
 
+mod batch;
 mod csv;
 mod engine;
 mod error;
@@ -23,10 +24,12 @@ mod human;
 pub mod limits;
 mod options;
 mod oracle;
+mod plot;
 mod references;
 mod replay;
 mod report;
 mod request;
+mod server;
 mod size;
 mod summary;
 mod zst;
@@ -39,6 +42,7 @@ use engine::EngineCache;
 use expiring::{Expiring, Forget};
 use references::{Belady, NextUses, Order, Queued, S3Fifo};
 use replay::{Cache, lifetimes, replay};
+use server::{Prepared, Server};
 
 pub use error::TraceError;
 pub use file::Format;
@@ -54,18 +58,40 @@ pub use summary::{Standing, Summary};
 /// Replays everything that the options ask for.
 pub async fn trace(options: &TraceOptions) -> Result<TraceReport, TraceError> {
     options.check()?;
-    let mut workloads = Vec::new();
-    for source in options.sources() {
-        let run = Run::new(options, source.load()?);
-        workloads.push(run.report().await?);
-    }
+    let mut server = match &options.target {
+        Some(target) => Some(Server::connect(target, options.pipeline).await?),
+        None => None,
+    };
+    let replayed = workloads(options, server.as_mut()).await;
+    // Also after an error: the server is not ours to keep.
+    let restored = match server {
+        Some(server) => server.restore().await,
+        None => Ok(()),
+    };
+    let workloads = replayed?;
+    restored?;
     let report = TraceReport {
         target: options.target.as_ref().map(ToString::to_string),
         ttl: options.ttl.as_ref().map(ToString::to_string),
         summary: Summary::of(&workloads),
         workloads,
     };
+    if let Some(path) = &options.plot {
+        plot::draw(&report, path)?;
+    }
     Ok(report)
+}
+
+async fn workloads(
+    options: &TraceOptions,
+    mut server: Option<&mut Server>,
+) -> Result<Vec<WorkloadReport>, TraceError> {
+    let mut workloads = Vec::new();
+    for source in options.sources() {
+        let run = Run::new(options, source.load()?);
+        workloads.push(run.report(server.as_deref_mut()).await?);
+    }
+    Ok(workloads)
 }
 
 /// The replays of one trace.
@@ -95,15 +121,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn report(&self) -> Result<WorkloadReport, TraceError> {
+    async fn report(&self, server: Option<&mut Server>) -> Result<WorkloadReport, TraceError> {
         let mut report = WorkloadReport::new(&self.trace, self.footprint, self.sizes());
-        for policy in self.options.policies()? {
-            let seed = self.options.seed;
-            let cells = self.cells(policy.name(), |bytes| {
-                let payload = self.payload.clone();
-                Box::new(EngineCache::new(policy, bytes, payload, seed))
-            });
-            report.push(policy.name(), Kind::Policy, cells);
+        match server {
+            Some(server) => self.remote(server, &mut report).await?,
+            None => self.local(&mut report)?,
         }
         self.references(&mut report);
         self.progress.finish_and_clear();
@@ -118,6 +140,41 @@ impl<'a> Run<'a> {
                 bytes: size.of(self.footprint),
             })
             .collect()
+    }
+
+    fn local(&self, report: &mut WorkloadReport) -> Result<(), TraceError> {
+        let seed = self.options.seed;
+        for policy in self.options.policies()? {
+            let cells = self.cells(policy.name(), |bytes| {
+                let payload = self.payload.clone();
+                Box::new(EngineCache::new(policy, bytes, payload, seed))
+            });
+            report.push(policy.name(), Kind::Policy, cells);
+        }
+        Ok(())
+    }
+
+    async fn remote(
+        &self,
+        server: &mut Server,
+        report: &mut WorkloadReport,
+    ) -> Result<(), TraceError> {
+        'policies: for policy in self.options.policy_names() {
+            let mut cells = Vec::new();
+            for size in &self.options.sizes {
+                self.say(&policy, size);
+                let bytes = size.of(self.footprint);
+                if let Prepared::Refused(reply) = server.prepare(&policy, bytes).await? {
+                    report.refused.push(Refusal { policy, reply });
+                    continue 'policies;
+                }
+                let lifetimes = self.lifetimes();
+                let replay = server.replay(&self.trace, lifetimes, &self.payload);
+                cells.push(replay.await?.into());
+            }
+            report.push(&policy, Kind::Policy, cells);
+        }
+        Ok(())
     }
 
     fn references(&self, report: &mut WorkloadReport) {
@@ -157,12 +214,21 @@ impl<'a> Run<'a> {
         let sizes = self.options.sizes.iter();
         sizes
             .map(|size| {
-                self.progress.set_message(format!("{name}, {size}"));
-                self.progress.tick();
-                let lifetimes = lifetimes(self.options.ttl.as_ref(), self.options.seed);
+                self.say(name, size);
                 let mut cache = cache(size.of(self.footprint));
-                replay(&self.trace, lifetimes, &mut *cache).into()
+                replay(&self.trace, self.lifetimes(), &mut *cache).into()
             })
             .collect()
+    }
+
+    /// The same in every replay.
+    fn lifetimes(&self) -> impl FnMut() -> Option<u64> + use<> {
+        lifetimes(self.options.ttl.as_ref(), self.options.seed)
+    }
+
+    /// Progress, for whoever watches.
+    fn say(&self, name: &str, size: &CacheSize) {
+        self.progress.set_message(format!("{name}, {size}"));
+        self.progress.tick();
     }
 }

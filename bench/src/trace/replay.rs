@@ -40,6 +40,9 @@ pub(super) trait Cache {
 
     /// Removes the key, if it is there.
     fn remove(&mut self, access: &Access<'_>);
+
+    /// How many entries there are.
+    fn len(&self) -> usize;
 }
 
 /// What came of a replay.
@@ -55,6 +58,8 @@ pub struct Tally {
     pub hit_bytes: u64,
     /// Writes for which there was no room.
     pub not_stored: u64,
+    /// Entries at the end.
+    pub entries: u64,
 }
 
 impl Tally {
@@ -112,5 +117,6 @@ pub(super) fn replay(
             Op::Del => cache.remove(&access),
         }
     }
+    tally.entries = cache.len() as u64;
     tally
 }

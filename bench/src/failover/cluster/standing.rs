@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use larder_proto::resp::Reply;
 
-use crate::failover::wire::Wire;
+use crate::wire::Wire;
 
 const LIMIT: Duration = Duration::from_secs(1);
 

@@ -116,4 +116,8 @@ impl Cache for Belady {
     fn remove(&mut self, access: &Access<'_>) {
         self.forget(access.key);
     }
+
+    fn len(&self) -> usize {
+        self.order.len()
+    }
 }

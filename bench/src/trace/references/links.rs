@@ -16,12 +16,13 @@ struct Node {
 #[derive(Debug)]
 pub(super) struct Links(Vec<Node>);
 
-/// A queue. Invariant: `bytes` is the sum of its entries'.
+/// A queue. Invariant: `bytes` is the sum of its entries', and `len` their number.
 #[derive(Debug)]
 pub(super) struct Queue {
     newest: u32,
     oldest: u32,
     bytes: u64,
+    len: usize,
 }
 
 impl Queue {
@@ -30,7 +31,13 @@ impl Queue {
             newest: NONE,
             oldest: NONE,
             bytes: 0,
+            len: 0,
         }
+    }
+
+    /// How many keys are in it.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// What its entries take.
@@ -72,6 +79,7 @@ impl Links {
         }
         queue.newest = key;
         queue.bytes += bytes;
+        queue.len += 1;
     }
 
     /// Takes a key out of the queue that it is in, and returns what its entry takes.
@@ -91,6 +99,7 @@ impl Links {
         }
         self.0[key as usize].bytes = 0;
         queue.bytes -= bytes;
+        queue.len -= 1;
         bytes
     }
 

@@ -6,6 +6,8 @@ mod belady;
 mod links;
 mod queued;
 mod s3fifo;
+#[cfg(test)]
+mod tests;
 
 use clap::ValueEnum;
 

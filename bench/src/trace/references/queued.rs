@@ -87,4 +87,8 @@ impl Cache for Queued {
     fn remove(&mut self, access: &Access<'_>) {
         self.forget(access.key);
     }
+
+    fn len(&self) -> usize {
+        self.queue.len()
+    }
 }

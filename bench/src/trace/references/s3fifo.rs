@@ -164,6 +164,29 @@ impl S3Fifo {
     }
 }
 
+#[cfg(test)]
+impl S3Fifo {
+    /// Panics if it holds too much, or its queues do not say what its states do.
+    pub(super) fn check(&self) {
+        assert!(self.small.bytes() + self.main.bytes() <= self.bytes_max);
+        assert!(self.ghost.bytes() <= self.main_max());
+        for (queue, place) in [
+            (&self.small, Place::Small),
+            (&self.main, Place::Main),
+            (&self.ghost, Place::Ghost),
+        ] {
+            let keys = (0..).zip(&self.states);
+            let there = keys.filter(|(_, state)| state.place == place);
+            let bytes = there.map(|(key, _)| self.links.bytes(key));
+            let bytes: Vec<u64> = bytes.collect();
+            assert_eq!(
+                (bytes.iter().sum(), bytes.len()),
+                (queue.bytes(), queue.len())
+            );
+        }
+    }
+}
+
 impl Forget for S3Fifo {
     fn forget(&mut self, key: u32) {
         if self.contains(key) {
@@ -207,5 +230,9 @@ impl Cache for S3Fifo {
 
     fn remove(&mut self, access: &Access<'_>) {
         self.forget(access.key);
+    }
+
+    fn len(&self) -> usize {
+        self.small.len() + self.main.len()
     }
 }
