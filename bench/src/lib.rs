@@ -9,7 +9,7 @@
 //!
 //! A *phase* (filling, warming up, measuring) runs a *load* against a *target*. A *lane* is a connection or a task: it
 //! draws operations from the *workload*, as many as the common *budget* has left, as soon as the last were answered or
-//! as its *schedule* says, and records the answers.
+//! as its *schedule* says, and records the answers. [`failover`] and [`trace`] have pictures of their own.
 
 pub mod budget;
 pub mod cli;

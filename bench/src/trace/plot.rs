@@ -5,8 +5,8 @@ use std::{fs, ops::Range, path::Path};
 use plotters::{
     coord::Shift,
     prelude::{
-        BLACK, ChartBuilder, DashedLineSeries, DrawingArea, IntoDrawingArea, IntoLogRange,
-        LineSeries, PathElement, RGBColor, SVGBackend, WHITE,
+        BLACK, ChartBuilder, DrawingArea, IntoDrawingArea, IntoLogRange, LineSeries, PathElement,
+        RGBColor, SVGBackend, WHITE,
     },
     style::{Color, ShapeStyle},
 };
@@ -33,12 +33,12 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(23, 190, 207),
 ];
 
-/// Of references, in their order, and how long their dashes are.
-const GREYS: [(RGBColor, i32); 4] = [
-    (RGBColor(150, 150, 150), 8),
-    (RGBColor(150, 150, 150), 2),
-    (RGBColor(80, 80, 80), 5),
-    (BLACK, 12),
+/// Of references, in their order.
+const GREYS: [RGBColor; 4] = [
+    RGBColor(150, 150, 150),
+    RGBColor(205, 205, 205),
+    RGBColor(95, 95, 95),
+    BLACK,
 ];
 
 /// Draws a report into a file.
@@ -98,12 +98,9 @@ fn panel(area: &Area<'_>, workload: &WorkloadReport) -> Result<(), Box<dyn std::
             .map(|(&percent, cell)| (percent, cell.hit_ratio * 100.0))
             .collect();
         points.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let (style, points) = (line.style, points.into_iter());
-        let series = match line.dash {
-            None => chart.draw_series(LineSeries::new(points, style).point_size(3))?,
-            Some(dash) => chart.draw_series(DashedLineSeries::new(points, dash, dash, style))?,
-        };
-        series
+        let Line { style, point } = line;
+        chart
+            .draw_series(LineSeries::new(points, style).point_size(point))?
             .label(&row.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
@@ -121,7 +118,7 @@ fn panel(area: &Area<'_>, workload: &WorkloadReport) -> Result<(), Box<dyn std::
 #[derive(Clone, Copy)]
 struct Line {
     style: ShapeStyle,
-    dash: Option<i32>,
+    point: u32,
 }
 
 /// Lines for rows, so that each kind has its own from the first.
@@ -129,16 +126,13 @@ fn lines(rows: &[Row]) -> impl Iterator<Item = Line> {
     let mut colours = COLOURS.into_iter().cycle();
     let mut greys = GREYS.into_iter().cycle();
     rows.iter().filter_map(move |row| {
-        let (colour, width, dash) = match row.kind {
-            Kind::Policy => (colours.next()?, 2, None),
-            Kind::Reference => {
-                let (grey, dash) = greys.next()?;
-                (grey, 1, Some(dash))
-            }
+        let (colour, width, point) = match row.kind {
+            Kind::Policy => (colours.next()?, 2, 3),
+            Kind::Reference => (greys.next()?, 1, 0),
         };
         Some(Line {
             style: colour.stroke_width(width),
-            dash,
+            point,
         })
     })
 }

@@ -1,6 +1,7 @@
 //! Replaying a trace into a cache, read-through: what is not there when it is read is written.
 
 use larder_node::engine::Millis;
+use larder_proto::limits::VALUE_BYTES_MAX;
 use rand::{SeedableRng, rngs::SmallRng};
 use serde::Serialize;
 
@@ -100,7 +101,11 @@ pub(super) fn replay(
             key: request.key(),
             name: trace.key(request.key()),
             value_bytes: request.value_bytes(),
-            entry_bytes: trace.entry_bytes(request),
+            entry_bytes: match request.value_bytes() {
+                0..=VALUE_BYTES_MAX => trace.entry_bytes(request),
+                // No cache of ours takes it, however large.
+                _ => u64::MAX,
+            },
             now,
             deadline: lifetime().map(|milliseconds| now.plus(milliseconds)),
         };
