@@ -67,7 +67,8 @@ impl Redis {
         let socket = self.socket.clone();
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
-                near.set_nodelay(true).expect("a socket can do without delay");
+                near.set_nodelay(true)
+                    .expect("a socket can do without delay");
                 let far = UnixStream::connect(&socket).expect("redis-server listens");
                 let near_again = near.try_clone().expect("a socket has another handle");
                 let far_again = far.try_clone().expect("a socket has another handle");

@@ -27,9 +27,8 @@ impl fmt::Display for TraceReport {
         if let Some(ttl) = &self.ttl {
             write!(f, "; entries live {ttl}")?;
         }
-        writeln!(f)?;
         for workload in &self.workloads {
-            writeln!(f, "\n{workload}")?;
+            write!(f, "\n\n{workload}")?;
         }
         self.summary.fmt(f)
     }
@@ -105,11 +104,11 @@ impl fmt::Display for Row {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(best) = self.best().filter(|_| self.cells > 1) else {
-            return write!(f, "one trace, one size: nothing to sum up");
+            return Ok(());
         };
         writeln!(
             f,
-            "\n{} traces times sizes; regret: percentage points below the best policy of each",
+            "\n\n{} traces times sizes; regret: percentage points below the best policy of each",
             self.cells
         )?;
         write!(
