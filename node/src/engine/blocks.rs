@@ -9,7 +9,7 @@ const OFFSET_BITS: u32 = 12;
 
 /// From how many bytes of a stripe on its blocks have which length: what is open and empty is to stay a small part. Few
 /// lengths, so that what one stripe frees another can use; and size classes of which jemalloc puts eight or more side by
-/// side, for what it notes of a few would take as much as an entry. A longer record has a block of its own.
+/// side, for what it notes of a few would take as much as an entry.
 const LENGTHS: [(usize, usize); 3] = [(12 * 1024, LENGTH), (2048, 896), (0, 256)];
 
 const LENGTH: usize = 3584;
@@ -18,6 +18,9 @@ const _: () = assert!(LENGTH <= 1 << OFFSET_BITS);
 
 /// Bits of a block's number.
 pub(super) const BLOCK_BITS: u32 = u32::BITS - OFFSET_BITS;
+
+/// A record that is longer than this part of a block has one of its own.
+const ALONE_PART: usize = 4;
 
 /// Longest record.
 pub(super) const RECORD_BYTES_MAX: usize = u16::MAX as usize;
@@ -164,14 +167,17 @@ impl Blocks {
         }
         let usual = LENGTHS.iter().find(|(from, _)| self.used >= *from);
         let usual = usual.map_or(LENGTH, |&(_, length)| length);
-        let block = vec![0; length.max(usual)].into_boxed_slice();
+        // What a long record leaves unused at a block's end would be more than what its own size class does.
+        let is_alone = length > usual / ALONE_PART;
+        let bytes = if is_alone { length } else { usual };
+        let block = vec![0; bytes].into_boxed_slice();
         self.allocated += allocated(block.len());
         let number = match self.vacant.pop() {
             Some(number) => number as usize,
             None => self.new_number(),
         };
         self.memory[number] = block;
-        if length < usual {
+        if !is_alone {
             self.open = Some(number as u32);
         }
         number

@@ -134,7 +134,8 @@ impl Engine {
             match candidates.first() {
                 None => return 0,
                 Some(oldest) if tries_left == 0 => {
-                    let usage = Usage::requeued(now, oldest.usage.uses() - 1);
+                    let clock = self.queues.clock(oldest.at.stripe);
+                    let usage = Usage::queued(clock, oldest.usage.uses() - 1);
                     return self.drop_candidate(&Candidate { usage, ..*oldest }, now);
                 }
                 Some(_) => {}
@@ -216,6 +217,7 @@ impl Locked<'_> {
         let usage = self.stripe.usage(at);
         let rank = match policy {
             EvictionPolicy::AllKeysRandom | EvictionPolicy::VolatileRandom => 0,
+            EvictionPolicy::AllKeysS3Fifo => usage.queued_for(self.clock()),
             _ => usage.staleness(policy.tracked_use(), self.now),
         };
         let stripe = self.index;
@@ -224,6 +226,10 @@ impl Locked<'_> {
             at: Whereabouts { stripe, hash },
             usage,
         }
+    }
+
+    fn clock(&self) -> u32 {
+        self.engine.queues.clock(self.index)
     }
 
     fn hash_at(&self, at: Address) -> u32 {
@@ -244,7 +250,7 @@ impl Locked<'_> {
     /// Enters the main queue again, with one use less.
     fn requeue(&mut self, candidate: &Candidate) {
         if let Some(place) = self.place_of(candidate) {
-            let usage = Usage::requeued(self.now, candidate.usage.uses() - 1);
+            let usage = Usage::queued(self.clock(), candidate.usage.uses() - 1);
             self.stripe.set_usage(place, usage);
         }
     }
@@ -260,7 +266,8 @@ impl Locked<'_> {
         };
         let at = self.stripe.table().cell(place).at();
         if self.stripe.usage(at).uses() >= USES_PROVEN {
-            self.stripe.set_usage(place, Usage::requeued(self.now, 0));
+            let usage = Usage::queued(self.clock(), 0);
+            self.stripe.set_usage(place, usage);
             return false;
         }
         self.evict_at(place);

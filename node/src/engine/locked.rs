@@ -191,13 +191,15 @@ impl<'a> Locked<'a> {
 
     /// Adds an entry whose key the stripe does not have.
     fn insert(&mut self, hash: u32, fresh: Fresh<'_>) {
-        let tracked = self.engine.tracked_use();
-        if tracked == TrackedUse::Queue {
-            let bytes = entry_bytes(fresh.key.len(), fresh.value.bytes().len());
-            let stripe = self.index;
-            self.engine.arrive(Whereabouts { stripe, hash }, bytes);
-        }
-        let usage = Usage::new(tracked, self.now);
+        let usage = match self.engine.tracked_use() {
+            TrackedUse::Queue => {
+                let bytes = entry_bytes(fresh.key.len(), fresh.value.bytes().len());
+                let stripe = self.index;
+                self.engine.arrive(Whereabouts { stripe, hash }, bytes);
+                Usage::queued(self.engine.queues.clock(stripe), 0)
+            }
+            tracked => Usage::new(tracked, self.now),
+        };
         self.stripe.insert(hash, fresh, usage);
     }
 

@@ -236,7 +236,8 @@ impl Engine {
         let (used, limit) = (self.entries_memory(), self.memory_limit());
         if limit > 0 {
             let has_room = used < limit / 16 * 15;
-            self.queues.arrive(at, bytes, Fullness { used, has_room });
+            let fullness = Fullness { used, has_room };
+            self.queues.arrive(at, bytes, fullness, || self.len());
         }
     }
 

@@ -13,7 +13,7 @@
 //! Source: J. Yang, Y. Zhang, Z. Qiu, Y. Yue, R. Vinayak, "FIFO queues are all you need for cache eviction", SOSP 2023.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -26,6 +26,9 @@ const PARTS: usize = 8;
 
 /// The part of the memory that small queues have.
 const SMALL_PART: usize = 10;
+
+/// Ticks of the clock while as many entries are new as there are.
+const TICKS: usize = 64;
 
 /// Uses with which an entry goes over from the small queue to the main one.
 pub(super) const USES_PROVEN: u32 = 1;
@@ -72,7 +75,11 @@ pub(super) struct Queues {
 /// Neighbours share no cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Part(Mutex<Queue>);
+struct Part {
+    queue: Mutex<Queue>,
+    /// See [`Queues::clock`].
+    clock: AtomicU32,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -81,17 +88,37 @@ struct Queue {
     /// Invariant: the sum of the items' bytes.
     small_bytes: usize,
     ghosts: Ghosts,
+    /// New entries until the clock goes on.
+    until_tick: usize,
 }
 
 impl Queues {
+    /// The time of the queues that serve a stripe: it goes on by one for every 64th part of their entries that is new. So
+    /// the order of entering is kept as well in a small cache whose entries come and go as in a large one.
+    pub(super) fn clock(&self, stripe: usize) -> u32 {
+        self.parts[stripe % PARTS].clock.load(Ordering::Relaxed)
+    }
+
     /// Bytes of memory that the queues take.
     pub(super) fn heap_bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// A new entry of so many bytes is there.
-    pub(super) fn arrive(&self, at: Whereabouts, bytes: usize, fullness: Fullness) {
+    /// A new entry of so many bytes is there. `entries` counts all.
+    pub(super) fn arrive(
+        &self,
+        at: Whereabouts,
+        bytes: usize,
+        fullness: Fullness,
+        entries: impl Fn() -> usize,
+    ) {
         self.change(at.stripe, |queue| {
+            if queue.until_tick == 0 {
+                queue.until_tick = entries() / PARTS / TICKS;
+                let clock = &self.parts[at.stripe % PARTS].clock;
+                clock.fetch_add(1, Ordering::Relaxed);
+            }
+            queue.until_tick = queue.until_tick.saturating_sub(1);
             if queue.ghosts.take(at) {
                 return;
             }
@@ -135,7 +162,7 @@ impl Queues {
 
     /// Changes one of the queues, and keeps count of its memory.
     fn change<R>(&self, part: usize, change: impl FnOnce(&mut Queue) -> R) -> R {
-        let mut queue = self.parts[part % PARTS].0.lock();
+        let mut queue = self.parts[part % PARTS].queue.lock();
         let before = queue.heap_bytes();
         let result = change(&mut queue);
         let after = queue.heap_bytes();
@@ -232,7 +259,7 @@ mod tests {
     fn entries_leave_in_order_while_the_queue_has_more_than_its_part() {
         let queues = Queues::default();
         for number in 0..20 {
-            queues.arrive(at(number), 100, FULL);
+            queues.arrive(at(number), 100, FULL, || 0);
         }
         // An eighth of a tenth of what is used.
         let leaving = std::iter::from_fn(|| queues.leave_small(0, FULL.used));
@@ -253,8 +280,8 @@ mod tests {
         }
         assert!(queues.heap_bytes() > 0);
         for (number, bytes) in [(50, 0), (50, 1000), (100, 2000)] {
-            queues.arrive(at(number), 1000, FULL);
-            assert_eq!(queues.parts[0].0.lock().small_bytes, bytes);
+            queues.arrive(at(number), 1000, FULL, || 0);
+            assert_eq!(queues.parts[0].queue.lock().small_bytes, bytes);
         }
     }
 
@@ -266,13 +293,13 @@ mod tests {
             ..FULL
         };
         for number in 0..1000 {
-            queues.arrive(at(number), 100, has_room);
+            queues.arrive(at(number), 100, has_room, || 0);
         }
-        assert_eq!(queues.parts[0].0.lock().small.len(), 12);
+        assert_eq!(queues.parts[0].queue.lock().small.len(), 12);
         // Nor can keys that come and go make it longer than all that there is.
         for number in 0..1000 {
-            queues.arrive(at(number), 100, FULL);
+            queues.arrive(at(number), 100, FULL, || 0);
         }
-        assert_eq!(queues.parts[0].0.lock().small.len(), 125);
+        assert_eq!(queues.parts[0].queue.lock().small.len(), 125);
     }
 }

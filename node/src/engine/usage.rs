@@ -3,11 +3,11 @@
 //! ```text
 //! time   time of last use: 24 bits, in units of 64 ms
 //! count  time of last use: 16 bits, in minutes | count of uses, logarithmic: 8 bits
-//! queue  time of entering the queue: 22 bits, in units of 256 ms | uses since: 2 bits
+//! queue  when the entry entered the queue: 22 bits, by the queue's own clock (`s3fifo`) | uses since: 2 bits
 //! ```
 //!
-//! When the policy changes, the bits are read in another way: time and queue agree, a count begins
-//! with noise that the next uses replace, as in Redis.
+//! When the policy changes, the bits are read in another way: what they say is noise until the entries are used again, as
+//! in Redis.
 //!
 //! Source of the counts: Redis, `evict.c`, which increments a count of uses with a probability that falls as it rises
 //! (R. Morris, "Counting large numbers of events in small registers", 1978) and takes one off for every minute without.
@@ -71,7 +71,7 @@ impl Usage {
         match tracked {
             TrackedUse::Time => Usage(units(now)),
             TrackedUse::Count => Usage(minutes(now) << 8 | COUNT_FIRST),
-            TrackedUse::Queue => Usage(units(now) & !USES_MAX),
+            TrackedUse::Queue => Usage::queued(0, 0),
         }
     }
 
@@ -89,25 +89,31 @@ impl Usage {
         }
     }
 
-    /// How soon the entry is to go, by what the bits say: whatever has most goes first.
+    /// In a queue since this time of its clock, with so many uses.
+    pub(super) fn queued(clock: u32, uses: u32) -> Usage {
+        Usage(clock << USES_BITS & MASK).with_uses(uses)
+    }
+
+    /// How long the entry has been in the queue, by its clock.
+    pub(super) fn queued_for(self, clock: u32) -> u32 {
+        clock.wrapping_sub(self.0 >> USES_BITS) & (MASK >> USES_BITS)
+    }
+
+    /// How soon the entry is to go, by what the bits say: whatever has most goes first. Of a queue, only its clock says.
     pub(super) fn staleness(self, tracked: TrackedUse, now: Millis) -> u32 {
         match tracked {
             TrackedUse::Time => self.age(now),
             TrackedUse::Count => (COUNT_MAX - self.count(now)) << 16 | self.idle_minutes(now),
-            TrackedUse::Queue => Usage(self.0 & !USES_MAX).age(now),
+            TrackedUse::Queue => 0,
         }
     }
 
     /// The bits to keep, where those of long ago would soon look new: times are kept modulo 12.4 days.
     pub(super) fn aged(self, tracked: TrackedUse, now: Millis) -> Usage {
-        if tracked == TrackedUse::Count || self.age(now) <= AGE_MAX {
-            return self;
+        if tracked == TrackedUse::Time && self.age(now) > AGE_MAX {
+            return Usage(units(now).wrapping_sub(AGE_MAX) & MASK);
         }
-        let oldest = units(now).wrapping_sub(AGE_MAX) & MASK;
-        match tracked {
-            TrackedUse::Queue => Usage(oldest).with_uses(self.uses()),
-            _ => Usage(oldest),
-        }
+        self
     }
 
     /// Milliseconds since the last use, in steps of 64, 6 days at most: if that is tracked.
@@ -127,11 +133,6 @@ impl Usage {
 
     fn with_uses(self, uses: u32) -> Usage {
         Usage(self.0 & !USES_MAX | uses)
-    }
-
-    /// Enters the queue once more, with this many uses.
-    pub(super) fn requeued(now: Millis, uses: u32) -> Usage {
-        Usage(units(now)).with_uses(uses)
     }
 
     fn idle_minutes(self, now: Millis) -> u32 {
@@ -168,24 +169,20 @@ mod tests {
 
     #[test]
     fn a_use_ahead_of_the_clock_is_new() {
-        for tracked in [TrackedUse::Time, TrackedUse::Queue] {
-            let ahead = Usage::new(tracked, NOW.plus(5000));
-            assert_eq!(ahead.staleness(tracked, NOW), 0);
-        }
+        let ahead = Usage::new(TrackedUse::Time, NOW.plus(5000));
+        assert_eq!(ahead.staleness(TrackedUse::Time, NOW), 0);
     }
 
     #[test]
     fn what_is_old_never_looks_new_if_it_is_aged_in_time() {
-        for tracked in [TrackedUse::Time, TrackedUse::Queue] {
-            let mut usage = Usage::new(tracked, NOW);
-            let mut last = 0;
-            for day in 0..60 {
-                let now = NOW.plus(day * 86_400_000);
-                usage = usage.aged(tracked, now);
-                let staleness = usage.staleness(tracked, now);
-                assert!(staleness + 4 >= last, "day {day}");
-                last = staleness;
-            }
+        let mut usage = Usage::new(TrackedUse::Time, NOW);
+        let mut last = 0;
+        for day in 0..60 {
+            let now = NOW.plus(day * 86_400_000);
+            usage = usage.aged(TrackedUse::Time, now);
+            let staleness = usage.staleness(TrackedUse::Time, now);
+            assert!(staleness >= last, "day {day}");
+            last = staleness;
         }
     }
 
@@ -213,15 +210,15 @@ mod tests {
 
     #[test]
     fn a_queue_counts_up_to_three_uses_and_keeps_the_time_of_entering() {
-        let mut usage = Usage::new(TrackedUse::Queue, NOW);
+        let end = MASK >> USES_BITS;
+        let mut usage = Usage::queued(end, 0);
         for uses in [1, 2, 3, 3] {
-            usage = usage.used(TrackedUse::Queue, NOW.plus(10_000), 0);
+            usage = usage.used(TrackedUse::Queue, NOW, 0);
             assert_eq!(usage.uses(), uses);
         }
-        let later = NOW.plus(25_600);
-        let staleness = usage.staleness(TrackedUse::Queue, later);
-        assert!((400..404).contains(&staleness), "{staleness}");
-        assert!(Usage::requeued(later, 2).staleness(TrackedUse::Queue, later) < 4);
-        assert_eq!(Usage::requeued(later, 2).uses(), 2);
+        assert_eq!(usage.queued_for(end), 0);
+        // The clock comes round.
+        assert_eq!(usage.queued_for(end + 10), 10);
+        assert_eq!(usage.aged(TrackedUse::Queue, NOW), usage);
     }
 }
