@@ -47,7 +47,7 @@ doc: ## Build the API documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 e2e: build ## Run the end-to-end tests: real processes, real clients, a real Redis and a real etcd
-	@tools/need etcd redis-server redis-cli redis-benchmark python3 venv
+	@tools/need etcd redis-server redis-cli redis-benchmark memcached python3 venv
 	@tools/venv >/dev/null
 	tools/nextest 'package(larder-tests)' $(ARGS)
 
@@ -66,8 +66,8 @@ deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny check licenses bans sources
 
-bench: ## Measure against Redis and twemproxy, and print the table
-	@tools/need cargo cc redis-server redis-benchmark nutcracker etcd taskset python3
+bench: ## Measure against Redis, memcached and twemproxy, and print tables; ARGS="node" prints one, ARGS="--help" says which
+	@tools/need cargo cc redis-server memcached nutcracker etcd taskset python3
 	tools/bench $(ARGS)
 
 failover: ## Kill primaries under load, 20 times, and print the outages and what was lost; ARGS="..." goes to `larder-bench failover`

@@ -9,7 +9,7 @@ use crate::{
     quantity,
     target::Target,
     trace::TraceOptions,
-    workload::{Distribution, KEYS_MAX, Mix, Sizes, Ttl},
+    workload::{Distribution, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX, Mix, Sizes, Ttl},
 };
 
 /// Load generator and comparisons for Larder and other caches.
@@ -42,8 +42,8 @@ pub enum Command {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunOptions {
-    /// `redis://[:PASSWORD@]HOST:PORT[,..]` (RESP) or `larder://HOST:PORT[,..]` (the Rust client); `larder` and `redis`
-    /// alone mean the one on this machine.
+    /// `redis://[:PASSWORD@]HOST:PORT[,..]` (RESP), `memcached://HOST:PORT[,..]` (its meta commands) or
+    /// `larder://HOST:PORT[,..]` (the Rust client); `larder`, `redis` and `memcached` alone mean the one on this machine.
     #[arg(long, default_value = "larder")]
     pub target: Target,
     /// Report the CPU time of these processes.
@@ -80,10 +80,10 @@ pub struct CompareOptions {
 /// What a load consists of.
 #[derive(Debug, Args)]
 pub struct LoadOptions {
-    /// Connections, of all threads (redis://) [default: 50].
+    /// Connections, of all threads (redis://, memcached://) [default: 50].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub connections: Option<u64>,
-    /// Operations in flight on a connection (redis://) [default: 1]. A closed loop sends so many and waits for all their
+    /// Operations in flight on a connection (redis://, memcached://) [default: 1]. A closed loop sends so many and waits for all their
     /// answers.
     #[arg(long, value_name = "DEPTH", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub pipeline: Option<u64>,
@@ -102,6 +102,9 @@ pub struct LoadOptions {
     /// How many keys there are.
     #[arg(long, value_name = "N", default_value = "100k", value_parser = keys)]
     pub keys: u64,
+    /// Bytes of a key, 5 to 16. Keys of different lengths are different keys.
+    #[arg(long, value_name = "BYTES", default_value_t = KEY_BYTES_MAX, value_parser = key_bytes)]
+    pub key_size: usize,
     /// How often each key is asked for: uniform, or zipf:THETA.
     #[arg(long, default_value = "uniform")]
     pub distribution: Distribution,
@@ -149,6 +152,16 @@ fn keys(text: &str) -> Result<u64, String> {
     Ok(keys)
 }
 
+fn key_bytes(text: &str) -> Result<usize, String> {
+    let bytes = quantity::bytes(text).map_err(|error| error.to_string())?;
+    if !(KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&bytes) {
+        return Err(format!(
+            "a key has {KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes"
+        ));
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -169,6 +182,7 @@ mod tests {
             ("--duration", "soon", "250ms"),
             ("--target", "ftp://a", "redis://HOST:PORT"),
             ("--keys", "0", "100k"),
+            ("--key-size", "4", "5 to 16"),
             ("--connections", "0", "1..="),
         ] {
             let error = Cli::try_parse_from(["larder-bench", "run", flag, value]).unwrap_err();

@@ -3,7 +3,7 @@
 //! ```text
 //! cli -> plan -> run, compare -> phase ---- start, stop ----> driver: one thread per --threads, own runtime
 //!                                  |                            lane  lane  lane ..
-//!                                  |                             |     `-- pipeline: RESP, so many in flight
+//!                                  |                             |     `-- pipeline: RESP or memcached, so many in flight
 //!                    report <- Measurement <---- recorder <------'      or tasks: one await each, client library
 //! ```
 //!

@@ -7,13 +7,15 @@ use thiserror::Error;
 use crate::{
     cli::LoadOptions,
     load::Load,
-    target::Target,
-    workload::{Order, Workload, payload},
+    target::{Protocol, Target},
+    workload::{Key, Order, Workload, payload},
 };
 
 const CONNECTIONS: u64 = 50;
 const TASKS: u64 = 64;
 const DURATION: Duration = Duration::from_secs(10);
+/// What is more, memcached takes for a point in time.
+const MEMCACHED_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Options that contradict each other.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -38,13 +40,31 @@ pub enum PlanError {
         /// So many.
         most: u64,
     },
+    /// More keys than their length has room for.
+    #[error(
+        "there are only {most} keys of {key_bytes} bytes: give fewer --keys or a larger --key-size"
+    )]
+    KeySize {
+        /// As long as was asked for.
+        key_bytes: usize,
+        /// So many.
+        most: u64,
+    },
+    /// A time to live that memcached does not take for one.
+    #[error("--ttl {ttl} is too long for memcached:// targets, where 30 days is the most")]
+    Ttl {
+        /// As long as was asked for.
+        ttl: String,
+    },
 }
 
 /// The measured load for each of these targets.
 pub fn loads(options: &LoadOptions, targets: &[&Target]) -> Result<Vec<Load>, PlanError> {
     heeded(options, targets)?;
+    possible(options, targets)?;
     let workload = Arc::new(Workload {
         keys: options.keys,
+        key_bytes: options.key_size,
         distribution: options.distribution,
         sizes: options.value_size.clone(),
         mix: options.ratio,
@@ -86,7 +106,7 @@ fn heeded(options: &LoadOptions, targets: &[&Target]) -> Result<(), PlanError> {
         if is_given && all {
             return Err(PlanError::NotForTarget {
                 option,
-                scheme: "redis://",
+                scheme: "redis:// and memcached://",
                 instead: "--tasks",
             });
         }
@@ -99,6 +119,21 @@ fn heeded(options: &LoadOptions, targets: &[&Target]) -> Result<(), PlanError> {
         });
     }
     Ok(())
+}
+
+fn possible(options: &LoadOptions, targets: &[&Target]) -> Result<(), PlanError> {
+    let most = Key::count(options.key_size);
+    if options.keys > most {
+        let key_bytes = options.key_size;
+        return Err(PlanError::KeySize { key_bytes, most });
+    }
+    let has_memcached = || targets.iter().any(|t| t.protocol == Protocol::Memcached);
+    match &options.ttl {
+        Some(ttl) if ttl.longest() > MEMCACHED_TTL_MAX && has_memcached() => Err(PlanError::Ttl {
+            ttl: ttl.to_string(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// How many lanes, and how many operations in flight on each.
@@ -157,6 +192,8 @@ mod tests {
             ),
             ("--target redis --tasks 4", "--tasks is for larder://"),
             ("--target redis --threads 60", "--threads 60 is more"),
+            ("--target redis --keys 11 --key-size 5", "only 10 keys of 5"),
+            ("--target memcached --ttl 1h-721h", "30 days is the most"),
         ] {
             let error = planned(arguments).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 /// Where `larder-node dev` serves clients of its own protocol when nothing else was asked for.
 const LARDER_PORT: u16 = 16380;
 const REDIS_PORT: u16 = 6379;
+const MEMCACHED_PORT: u16 = 11211;
 
 /// A server, or several that hold the same keys, and how to talk to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Target {
 pub enum Protocol {
     /// RESP over this crate's own pipelining driver.
     Resp,
+    /// memcached's meta commands over the same driver.
+    Memcached,
     /// larder-client.
     Larder,
     /// redis-rs's `MultiplexedConnection`.
@@ -46,12 +49,13 @@ impl fmt::Debug for Login {
 impl Protocol {
     /// Whether an operation is a task that awaits its answer, rather than a place in a connection's pipeline.
     pub fn has_tasks(self) -> bool {
-        self != Protocol::Resp
+        matches!(self, Protocol::Larder | Protocol::RedisRs)
     }
 
     fn scheme(self) -> &'static str {
         match self {
             Protocol::Resp => "redis",
+            Protocol::Memcached => "memcached",
             Protocol::Larder => "larder",
             Protocol::RedisRs => "redis-rs",
         }
@@ -60,6 +64,7 @@ impl Protocol {
     fn port(self) -> u16 {
         match self {
             Protocol::Larder => LARDER_PORT,
+            Protocol::Memcached => MEMCACHED_PORT,
             Protocol::Resp | Protocol::RedisRs => REDIS_PORT,
         }
     }
@@ -67,11 +72,12 @@ impl Protocol {
     fn named(scheme: &str) -> Result<Protocol, String> {
         match scheme {
             "redis" => Ok(Protocol::Resp),
+            "memcached" => Ok(Protocol::Memcached),
             "larder" => Ok(Protocol::Larder),
             "redis-rs" if cfg!(feature = "peers") => Ok(Protocol::RedisRs),
             "redis-rs" => Err("redis-rs:// needs a build with --features peers".to_owned()),
             other => Err(format!(
-                "no target begins with '{other}': redis://HOST:PORT or larder://HOST:PORT"
+                "no target begins with '{other}': redis://HOST:PORT, memcached://HOST:PORT or larder://HOST:PORT"
             )),
         }
     }
@@ -88,6 +94,9 @@ impl FromStr for Target {
             Some((login, hosts)) => (Some(login_of(login)?), hosts),
             None => (None, rest),
         };
+        if protocol == Protocol::Memcached && login.is_some() {
+            return Err("memcached:// has no password: its text protocol has none".to_owned());
+        }
         let addresses = hosts
             .trim_end_matches('/')
             .split(',')
@@ -162,6 +171,7 @@ mod tests {
             ("redis", "redis://127.0.0.1:6379"),
             ("redis://cache", "redis://cache:6379"),
             ("redis://[::1]", "redis://[::1]:6379"),
+            ("memcached", "memcached://127.0.0.1:11211"),
             ("redis://[::1]:7000/", "redis://[::1]:7000"),
             ("larder://a:1,b", "larder://a:1,b:16380"),
         ] {
@@ -190,6 +200,7 @@ mod tests {
             "redis://secret@a",
             "redis://:%zz@a",
             "redis://a/0",
+            "memcached://:secret@a",
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }

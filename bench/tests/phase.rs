@@ -60,6 +60,7 @@ async fn serve(mut stream: TcpStream, commands_max: u64, served: Arc<AtomicU64>)
 fn load(address: &str) -> Load {
     let workload = Arc::new(Workload {
         keys: 500,
+        key_bytes: 16,
         distribution: Distribution::Zipf(0.9),
         sizes: "64".parse().unwrap(),
         mix: "1:1".parse().unwrap(),

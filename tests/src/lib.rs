@@ -10,6 +10,7 @@
 //!   serve    `larder-node serve`: clusters of processes around a real etcd
 //!   peer     a real redis-server, on a Unix socket, to compare with
 //!   etcd     a real etcd, for the coordinator
+//!   memcached  a real memcached, for the load generator
 //! election shards without data, of the election's real core: its scripts in `tests/election/`, and its model
 //! raw      a connection that speaks RESP in bytes; `reply` reads them, sharing no code with Larder
 //! random   random numbers that are the same in every run
@@ -30,6 +31,7 @@
 pub mod dev;
 pub mod election;
 pub mod etcd;
+pub mod memcached;
 pub mod peer;
 pub mod process;
 pub mod proxy;

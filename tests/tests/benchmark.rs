@@ -1,4 +1,4 @@
-//! redis-benchmark runs cleanly.
+//! redis-benchmark runs cleanly, and so does larder-bench against memcached.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::net::SocketAddr;
@@ -6,8 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use larder_tests::dev::Dev;
+use larder_tests::memcached::Memcached;
+use larder_tests::process::program;
 use larder_tests::proxy::Proxy;
-use larder_tests::tool::run;
+use larder_tests::tool::{Finished, run};
 
 fn assert_runs_cleanly(address: SocketAddr, flags: &[&str], lines: usize) {
     let mut command = Command::new("redis-benchmark");
@@ -81,4 +83,53 @@ fn unpipelined_load_with_resp3_and_large_values_runs_cleanly() {
         "-3", "-t", "get,set", "-c", "20", "-n", "2000", "-d", "20000", "-r", "100",
     ];
     assert_runs_cleanly(larder.proxy, &flags, 2);
+}
+
+fn larder_bench(address: SocketAddr, flags: &str) -> Finished {
+    let mut command = program("larder-bench");
+    command
+        .args(["run", "--target", &format!("memcached://{address}")])
+        .args(flags.split(' '));
+    run(&mut command, b"", Duration::from_secs(100))
+}
+
+#[test]
+fn a_load_on_memcached_runs_cleanly() {
+    let memcached = Memcached::start();
+    let load = "--preload --keys 1k --key-size 11 --ttl 1m-2m --value-size 0-2kb --ratio 1:1";
+    for more in ["--pipeline 1 --requests 2k", "--pipeline 64 --requests 20k"] {
+        let flags = format!("{load} --connections 4 {more}");
+        let finished = larder_bench(memcached.address, &flags);
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        assert!(
+            finished.stdout.contains("misses 0, errors 0"),
+            "{finished:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_memcached_has_not_is_a_miss_and_what_it_refuses_an_error() {
+    let memcached = Memcached::start();
+    let reads = larder_bench(memcached.address, "--ratio 1:0 --requests 500");
+    assert!(reads.stdout.contains("misses 500, errors 0"), "{reads:#?}");
+    let writes = "--ratio 0:1 --requests 20 --value-size 2mb --pipeline 4 --connections 2";
+    let writes = larder_bench(memcached.address, writes);
+    assert!(
+        writes
+            .stdout
+            .contains("SERVER_ERROR: 20, the first: SERVER_ERROR object too large for cache"),
+        "{writes:#?}"
+    );
+}
+
+#[test]
+fn a_server_that_is_no_memcached_is_refused_by_what_it_answers() {
+    let larder = Dev::start();
+    let finished = larder_bench(larder.proxy, "--requests 10");
+    assert_eq!(finished.code, Some(1), "{finished:#?}");
+    assert!(
+        finished.stderr.contains("this is no memcached from 1.6 on"),
+        "{finished:#?}"
+    );
 }

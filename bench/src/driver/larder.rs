@@ -6,7 +6,7 @@ use bytes::Bytes;
 use larder_client::{Client, Error, ErrorKind, SetOptions};
 
 use super::tasks::{Failure, Remote};
-use crate::{recorder::Answer, target::Target, workload::KEY_BYTES};
+use crate::{recorder::Answer, target::Target, workload::Key};
 
 /// Connects through the servers of the target, which are the seeds.
 pub(crate) async fn connect(target: &Target) -> Result<Client, String> {
@@ -19,7 +19,7 @@ pub(crate) async fn connect(target: &Target) -> Result<Client, String> {
 }
 
 impl Remote for Client {
-    async fn read(&self, key: [u8; KEY_BYTES]) -> Result<Answer, Failure> {
+    async fn read(&self, key: Key) -> Result<Answer, Failure> {
         match self.get::<Option<Bytes>>(&key[..]).await {
             Ok(Some(_)) => Ok(Answer::Good),
             Ok(None) => Ok(Answer::Miss),
@@ -27,12 +27,7 @@ impl Remote for Client {
         }
     }
 
-    async fn write(
-        &self,
-        key: [u8; KEY_BYTES],
-        value: Bytes,
-        ttl_ms: Option<u64>,
-    ) -> Result<Answer, Failure> {
+    async fn write(&self, key: Key, value: Bytes, ttl_ms: Option<u64>) -> Result<Answer, Failure> {
         let set = match ttl_ms {
             None => self.set(&key[..], value).await,
             Some(ttl_ms) => {

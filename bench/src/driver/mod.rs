@@ -1,7 +1,10 @@
 //! The threads that send: each has its own runtime, its own connections and its share of the lanes.
 
+mod connection;
+mod dialect;
 mod lane;
 mod larder;
+mod memcached;
 mod pipeline;
 #[cfg(feature = "peers")]
 mod redis_rs;
@@ -22,7 +25,10 @@ use crate::{
     budget::Budget, load::Load, recorder::Recorder, schedule::Schedule, target::Protocol,
     timer::Timer, workload::Operations,
 };
+use dialect::Dialect;
 use lane::Lane;
+use memcached::Memcached;
+use resp::Resp;
 
 pub(crate) use resp::connect;
 
@@ -50,6 +56,7 @@ pub(crate) struct Thread {
 /// A thread's connections.
 enum Connections {
     Resp(Vec<TcpStream>),
+    Memcached(Vec<TcpStream>),
     Larder(larder_client::Client),
     #[cfg(feature = "peers")]
     RedisRs(redis::aio::MultiplexedConnection),
@@ -107,20 +114,26 @@ impl Thread {
     async fn connect(&self) -> Result<Connections, String> {
         let target = &self.load.target;
         match target.protocol {
-            Protocol::Resp => {
-                let mut streams = Vec::new();
-                for lane in self.lanes() {
-                    let stream = resp::connect(target, lane).await;
-                    streams.push(stream.map_err(|error| error.to_string())?);
-                }
-                Ok(Connections::Resp(streams))
-            }
+            Protocol::Resp => self.streams::<Resp>().await.map(Connections::Resp),
+            Protocol::Memcached => self
+                .streams::<Memcached>()
+                .await
+                .map(Connections::Memcached),
             Protocol::Larder => larder::connect(target).await.map(Connections::Larder),
             #[cfg(feature = "peers")]
             Protocol::RedisRs => redis_rs::connect(target).await.map(Connections::RedisRs),
             #[cfg(not(feature = "peers"))]
             Protocol::RedisRs => Err("redis-rs:// needs a build with --features peers".to_owned()),
         }
+    }
+
+    async fn streams<D: Dialect>(&self) -> Result<Vec<TcpStream>, String> {
+        let mut streams = Vec::new();
+        for lane in self.lanes() {
+            let stream = connection::connect::<D>(&self.load.target, lane).await;
+            streams.push(stream.map_err(|error| error.to_string())?);
+        }
+        Ok(streams)
     }
 
     fn spawn(
@@ -135,12 +148,8 @@ impl Thread {
             (number, lane, self.timer())
         });
         match connections {
-            Connections::Resp(streams) => {
-                for ((number, lane, timer), stream) in lanes.zip(streams) {
-                    let target = (number, self.load.target.clone());
-                    set.spawn_local(resp::run(lane, target, self.load.depth, stream, timer));
-                }
-            }
+            Connections::Resp(streams) => self.exchange::<Resp>(set, lanes, streams),
+            Connections::Memcached(streams) => self.exchange::<Memcached>(set, lanes, streams),
             Connections::Larder(client) => {
                 for (_, lane, timer) in lanes {
                     set.spawn_local(tasks::run(lane, client.clone(), timer));
@@ -152,6 +161,18 @@ impl Thread {
                     set.spawn_local(tasks::run(lane, connection.clone(), timer));
                 }
             }
+        }
+    }
+
+    fn exchange<D: Dialect + 'static>(
+        &self,
+        set: &LocalSet,
+        lanes: impl Iterator<Item = (u64, Lane, Timer)>,
+        streams: Vec<TcpStream>,
+    ) {
+        for ((number, lane, timer), stream) in lanes.zip(streams) {
+            let (target, depth) = ((number, self.load.target.clone()), self.load.depth);
+            set.spawn_local(connection::run::<D>(lane, target, depth, stream, timer));
         }
     }
 

@@ -1,36 +1,20 @@
-//! RESP on one connection: what a lane hands out goes out in one write, and answers are taken as they come.
+//! One connection: what a lane hands out goes out in one write, and answers are taken as they come.
 
-use std::{collections::VecDeque, io};
+use std::collections::VecDeque;
 
-use larder_proto::resp::{ReplyError, encode_command, reply_length};
-use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::Instant,
 };
 
-use super::lane::Lane;
-use crate::{
-    recorder::{Answer, Recorder},
-    timer::Timer,
-    workload::{Kind, Operation, Operations, name},
+use super::{
+    dialect::{Dialect, Lost, Reply},
+    lane::Lane,
 };
+use crate::{recorder::Recorder, timer::Timer, workload::Kind};
 
 /// A read asks for at least this many bytes.
 const READ_BYTES: usize = 64 * 1024;
-
-/// What ended a connection before its lane was finished.
-#[derive(Debug, Error)]
-pub(crate) enum Lost {
-    #[error("the server closed the connection")]
-    Closed,
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Reply(#[from] ReplyError),
-    #[error("a reply came that nothing had asked for")]
-    Unasked,
-}
 
 /// What is under way on a connection.
 #[derive(Debug, Default)]
@@ -43,18 +27,21 @@ struct Flight {
 }
 
 /// Sends what the lane hands out and records the answers, until the lane is finished.
-pub(crate) async fn exchange<R, W>(
+pub(crate) async fn exchange<D, R, W>(
     lane: &mut Lane,
     depth: usize,
     (reader, writer): (&mut R, &mut W),
     timer: &mut Timer,
 ) -> Result<(), Lost>
 where
+    D: Dialect,
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut flight = Flight::default();
-    let result = flight.run(lane, depth, (reader, writer), timer).await;
+    let result = flight
+        .run::<D, R, W>(lane, depth, (reader, writer), timer)
+        .await;
     if let Err(lost) = &result {
         let in_flight = flight.pending.len() as u64;
         lane.recorder
@@ -65,7 +52,7 @@ where
 }
 
 impl Flight {
-    async fn run<R, W>(
+    async fn run<D, R, W>(
         &mut self,
         lane: &mut Lane,
         depth: usize,
@@ -73,6 +60,7 @@ impl Flight {
         timer: &mut Timer,
     ) -> Result<(), Lost>
     where
+        D: Dialect,
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
@@ -80,7 +68,7 @@ impl Flight {
         loop {
             lane.refill(self.pending.len(), depth, |operations, operation, since| {
                 self.pending.push_back((operation.kind, since));
-                encode(operations, &operation, &mut self.output);
+                D::encode(operations, &operation, &mut self.output);
             });
             if self.pending.is_empty() && lane.is_finished() {
                 return Ok(());
@@ -94,7 +82,7 @@ impl Flight {
                 }
                 read = reader.read_buf(&mut input) => {
                     let closed = read? == 0;
-                    self.receive(&mut input, &mut lane.recorder.borrow_mut())?;
+                    self.receive::<D>(&mut input, &mut lane.recorder.borrow_mut())?;
                     if closed {
                         return Err(Lost::Closed);
                     }
@@ -117,16 +105,21 @@ impl Flight {
     }
 
     /// Records the replies that are complete, and leaves the rest in `input`.
-    fn receive(&mut self, input: &mut Vec<u8>, recorder: &mut Recorder) -> Result<(), Lost> {
+    fn receive<D: Dialect>(
+        &mut self,
+        input: &mut Vec<u8>,
+        recorder: &mut Recorder,
+    ) -> Result<(), Lost> {
         let (now, mut at) = (Instant::now(), 0);
-        while let Some(length) = reply_length(&input[at..])? {
-            let (kind, since) = self.pending.pop_front().ok_or(Lost::Unasked)?;
-            match &input[at..at + length] {
-                [b'-' | b'!', message @ ..] => error(message, recorder, now),
-                [b'_', ..] | [b'$', b'-', ..] if kind == Kind::Read => {
-                    recorder.answer(kind, since, now, Answer::Miss);
-                }
-                _ => recorder.answer(kind, since, now, Answer::Good),
+        while at < input.len() {
+            let &(kind, since) = self.pending.front().ok_or(Lost::Unasked)?;
+            let Some((length, reply)) = D::reply(&input[at..], kind)? else {
+                break;
+            };
+            self.pending.pop_front();
+            match reply {
+                Reply::Done(answer) => recorder.answer(kind, since, now, answer),
+                Reply::Failed(message) => error(message, recorder, now),
             }
             at += length;
         }
@@ -147,22 +140,6 @@ fn error(message: &[u8], recorder: &mut Recorder, now: Instant) {
     let message = message.trim_end();
     let kind = message.split(' ').next().unwrap_or_default();
     recorder.failed(kind, message, now);
-}
-
-fn encode(operations: &Operations, operation: &Operation, output: &mut Vec<u8>) {
-    let key = name(operation.key);
-    if operation.kind == Kind::Read {
-        return encode_command([&b"GET"[..], &key].into_iter(), output);
-    }
-    let value = operations.value(operation);
-    match operation.ttl_ms {
-        None => encode_command([&b"SET"[..], &key, value].into_iter(), output),
-        Some(ttl_ms) => {
-            let ttl_ms = ttl_ms.to_string();
-            let arguments = [&b"SET"[..], &key, value, b"PX", ttl_ms.as_bytes()];
-            encode_command(arguments.into_iter(), output);
-        }
-    }
 }
 
 #[cfg(test)]

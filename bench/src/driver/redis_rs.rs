@@ -7,7 +7,7 @@ use redis::{
 };
 
 use super::tasks::{Failure, Remote};
-use crate::{recorder::Answer, target::Target, workload::KEY_BYTES};
+use crate::{recorder::Answer, target::Target, workload::Key};
 
 /// Connects to the first server of the target.
 pub(crate) async fn connect(target: &Target) -> Result<MultiplexedConnection, String> {
@@ -33,10 +33,10 @@ fn connection_info(target: &Target) -> redis::RedisResult<ConnectionInfo> {
 }
 
 impl Remote for MultiplexedConnection {
-    async fn read(&self, key: [u8; KEY_BYTES]) -> Result<Answer, Failure> {
+    async fn read(&self, key: Key) -> Result<Answer, Failure> {
         let mut connection = self.clone();
         let reply: redis::RedisResult<Option<Bytes>> = redis::cmd("GET")
-            .arg(&key)
+            .arg(&key[..])
             .query_async(&mut connection)
             .await;
         match reply {
@@ -46,15 +46,10 @@ impl Remote for MultiplexedConnection {
         }
     }
 
-    async fn write(
-        &self,
-        key: [u8; KEY_BYTES],
-        value: Bytes,
-        ttl_ms: Option<u64>,
-    ) -> Result<Answer, Failure> {
+    async fn write(&self, key: Key, value: Bytes, ttl_ms: Option<u64>) -> Result<Answer, Failure> {
         let mut connection = self.clone();
         let mut command = redis::cmd("SET");
-        command.arg(&key).arg(&value[..]);
+        command.arg(&key[..]).arg(&value[..]);
         if let Some(ttl_ms) = ttl_ms {
             command.arg("PX").arg(ttl_ms);
         }

@@ -1,93 +1,75 @@
-//! Connections that speak RESP: opening them, and opening them again when they are lost.
+//! RESP, as far as a load needs it.
 
-use std::{io, time::Duration};
+use std::io;
 
 use bytes::Bytes;
-use larder_proto::resp::{Reply, encode_command, reply_length};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use larder_proto::resp::{self, encode_command, reply_length};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{lane::Lane, pipeline::exchange};
+use super::dialect::{Dialect, Lost, Reply};
 use crate::{
-    target::{Login, Target},
-    timer::Timer,
+    recorder::Answer,
+    target::Target,
+    workload::{Kind, Operation, Operations},
 };
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a lane waits before it tries again to connect.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// RESP2, and what of RESP3 stands in its place.
+pub(crate) struct Resp;
 
-/// Opens the lane's connection. Lanes take the target's servers in turn.
-pub(crate) async fn connect(target: &Target, lane: u64) -> io::Result<TcpStream> {
-    let address = &target.addresses[(lane % target.addresses.len() as u64) as usize];
-    let opening = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        if let Some(login) = &target.login {
-            authenticate(&mut stream, login).await?;
-        }
-        Ok(stream)
-    };
-    match timeout(CONNECT_TIMEOUT, opening).await {
-        Ok(opened) => opened,
-        Err(_) => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("{address} does not answer"),
-        )),
-    }
-}
-
-async fn authenticate(stream: &mut TcpStream, login: &Login) -> io::Result<()> {
-    let words = ["AUTH", &login.user, &login.password].map(str::as_bytes);
-    let words = words.into_iter().filter(|word| !word.is_empty());
-    let mut output = Vec::new();
-    encode_command(words.collect::<Vec<_>>().into_iter(), &mut output);
-    stream.write_all(&output).await?;
-    let mut input = Vec::new();
-    while reply_length(&input).map_err(io::Error::other)?.is_none() {
-        if stream.read_buf(&mut input).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    let (reply, _) = Reply::read(&Bytes::from(input)).map_err(io::Error::other)?;
-    match reply.error() {
-        Some(error) => Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            String::from_utf8_lossy(error),
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Runs a lane over its connection and, should that be lost, over another.
-pub(crate) async fn run(
-    mut lane: Lane,
-    (number, target): (u64, Target),
-    depth: usize,
-    mut stream: TcpStream,
-    mut timer: Timer,
-) {
-    loop {
-        let (mut reader, mut writer) = stream.split();
-        let halves = (&mut reader, &mut writer);
-        if exchange(&mut lane, depth, halves, &mut timer).await.is_ok() {
-            return;
-        }
-        stream = loop {
-            if lane.is_finished() {
-                return;
-            }
-            match connect(&target, number).await {
-                Ok(stream) => break stream,
-                Err(error) => {
-                    let message = error.to_string();
-                    lane.recorder.borrow_mut().error("connect", &message, 1);
-                }
-            }
-            sleep(RECONNECT_PAUSE).await;
+impl Dialect for Resp {
+    async fn greet<S>(stream: &mut S, target: &Target) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Some(login) = &target.login else {
+            return Ok(());
         };
+        let words = ["AUTH", &login.user, &login.password].map(str::as_bytes);
+        let words = words.into_iter().filter(|word| !word.is_empty());
+        let mut output = Vec::new();
+        encode_command(words.collect::<Vec<_>>().into_iter(), &mut output);
+        stream.write_all(&output).await?;
+        let mut input = Vec::new();
+        while reply_length(&input).map_err(io::Error::other)?.is_none() {
+            if stream.read_buf(&mut input).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let (reply, _) = resp::Reply::read(&Bytes::from(input)).map_err(io::Error::other)?;
+        match reply.error() {
+            Some(error) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                String::from_utf8_lossy(error),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn encode(operations: &Operations, operation: &Operation, output: &mut Vec<u8>) {
+        let key = operations.key(operation);
+        if operation.kind == Kind::Read {
+            return encode_command([&b"GET"[..], &key].into_iter(), output);
+        }
+        let value = operations.value(operation);
+        match operation.ttl_ms {
+            None => encode_command([&b"SET"[..], &key, value].into_iter(), output),
+            Some(ttl_ms) => {
+                let ttl_ms = ttl_ms.to_string();
+                let arguments = [&b"SET"[..], &key, value, b"PX", ttl_ms.as_bytes()];
+                encode_command(arguments.into_iter(), output);
+            }
+        }
+    }
+
+    fn reply(input: &[u8], kind: Kind) -> Result<Option<(usize, Reply<'_>)>, Lost> {
+        let Some(length) = reply_length(input)? else {
+            return Ok(None);
+        };
+        let reply = match &input[..length] {
+            [b'-' | b'!', message @ ..] => Reply::Failed(message),
+            [b'_', ..] | [b'$', b'-', ..] if kind == Kind::Read => Reply::Done(Answer::Miss),
+            _ => Reply::Done(Answer::Good),
+        };
+        Ok(Some((length, reply)))
     }
 }

@@ -7,19 +7,14 @@ use super::lane::Lane;
 use crate::{
     recorder::Answer,
     timer::Timer,
-    workload::{KEY_BYTES, Kind, name},
+    workload::{Key, Kind},
 };
 
 /// A client library, as far as a load needs it. Cheap to clone.
 pub(crate) trait Remote: Clone + 'static {
-    async fn read(&self, key: [u8; KEY_BYTES]) -> Result<Answer, Failure>;
+    async fn read(&self, key: Key) -> Result<Answer, Failure>;
 
-    async fn write(
-        &self,
-        key: [u8; KEY_BYTES],
-        value: Bytes,
-        ttl_ms: Option<u64>,
-    ) -> Result<Answer, Failure>;
+    async fn write(&self, key: Key, value: Bytes, ttl_ms: Option<u64>) -> Result<Answer, Failure>;
 }
 
 /// Why an operation failed.
@@ -33,7 +28,7 @@ pub(crate) struct Failure {
 /// Sends what the lane hands out, one operation at a time.
 pub(crate) async fn run(mut lane: Lane, remote: impl Remote, mut timer: Timer) {
     while let Some((operation, since)) = lane.next(&mut timer).await {
-        let key = name(operation.key);
+        let key = lane.operations.key(&operation);
         let answer = match operation.kind {
             Kind::Read => remote.read(key).await,
             Kind::Write => {

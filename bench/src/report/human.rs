@@ -124,8 +124,8 @@ impl fmt::Display for LoadReport {
         let keys = thousands(self.keys as f64);
         write!(
             f,
-            ", reads:writes {}, {keys} keys {}",
-            self.ratio, self.distribution
+            ", reads:writes {}, {keys} keys of {} bytes {}",
+            self.ratio, self.key_bytes, self.distribution
         )?;
         write!(f, ", values of {} bytes", self.value_size)?;
         match &self.ttl {

@@ -61,6 +61,8 @@ pub struct LoadReport {
     pub rate: Option<f64>,
     /// Keys.
     pub keys: u64,
+    /// Length of each, in bytes.
+    pub key_bytes: usize,
     /// Their distribution.
     pub distribution: String,
     /// Sizes of values, in bytes.
@@ -147,6 +149,7 @@ impl LoadReport {
             tasks: tasks.then_some(load.lanes),
             rate: load.rate,
             keys: load.workload.keys,
+            key_bytes: load.workload.key_bytes,
             distribution: load.workload.distribution.to_string(),
             value_size: load.workload.sizes.to_string(),
             ratio: load.workload.mix.to_string(),

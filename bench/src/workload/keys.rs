@@ -1,6 +1,6 @@
 //! Which key comes next.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::Deref, str::FromStr};
 
 use rand::{RngExt, rngs::SmallRng};
 use rand_distr::{Distribution as _, Zipf};
@@ -75,21 +75,51 @@ impl Sampler {
     }
 }
 
-/// Length of every key, in bytes.
-pub const KEY_BYTES: usize = 16;
+/// Length of the longest keys, in bytes, and of keys when nothing else was asked for.
+pub const KEY_BYTES_MAX: usize = 16;
+/// Length of the shortest keys, in bytes: there are ten of them.
+pub const KEY_BYTES_MIN: usize = PREFIX.len() + 1;
 
-/// The key of this number: `key:` and twelve digits, as redis-benchmark writes them.
-pub fn name(number: u64) -> [u8; KEY_BYTES] {
-    let mut key = *b"key:000000000000";
-    let mut rest = number;
-    for digit in key.iter_mut().rev() {
-        if rest == 0 {
-            break;
-        }
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
+const PREFIX: &str = "key:";
+
+/// A key: `key:` and the digits of its number, as redis-benchmark writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    bytes: [u8; KEY_BYTES_MAX],
+    /// Where it begins in `bytes`.
+    start: usize,
+}
+
+impl Key {
+    /// How many keys of this length there are.
+    pub fn count(key_bytes: usize) -> u64 {
+        10_u64.pow((key_bytes - PREFIX.len()) as u32)
     }
-    key
+
+    /// The key of this number, which is below [`Key::count`].
+    pub fn new(number: u64, key_bytes: usize) -> Key {
+        let mut bytes = [b'0'; KEY_BYTES_MAX];
+        let start = KEY_BYTES_MAX - key_bytes;
+        let (prefix, digits) = bytes[start..].split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        let mut rest = number;
+        for digit in digits.iter_mut().rev() {
+            if rest == 0 {
+                break;
+            }
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        Key { bytes, start }
+    }
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
 }
 
 #[cfg(test)]
@@ -148,10 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn names_have_one_length() {
-        assert_eq!(&name(0), b"key:000000000000");
-        assert_eq!(&name(1_234), b"key:000000001234");
-        assert_eq!(&name(KEYS_MAX - 1), b"key:999999999999");
+    fn keys_have_the_length_that_was_asked_for() {
+        let key = |number, bytes| String::from_utf8(Key::new(number, bytes).to_vec()).unwrap();
+        assert_eq!(key(0, KEY_BYTES_MAX), "key:000000000000");
+        assert_eq!(key(1_234, KEY_BYTES_MAX), "key:000000001234");
+        assert_eq!(key(KEYS_MAX - 1, KEY_BYTES_MAX), "key:999999999999");
+        assert_eq!(key(1_234_567, 11), "key:1234567");
+        assert_eq!(key(9, KEY_BYTES_MIN), "key:9");
+        assert_eq!(Key::count(KEY_BYTES_MAX), KEYS_MAX);
+        assert_eq!(Key::count(KEY_BYTES_MIN), 10);
     }
 
     #[test]

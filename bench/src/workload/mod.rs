@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-pub use keys::{Distribution, KEY_BYTES, KEYS_MAX, Sampler, name};
+pub use keys::{Distribution, KEY_BYTES_MAX, KEY_BYTES_MIN, KEYS_MAX, Key, Sampler};
 pub use mix::{Kind, Mix};
 pub use sizes::Sizes;
 pub use ttl::Ttl;
@@ -20,6 +20,8 @@ pub use ttl::Ttl;
 pub struct Workload {
     /// How many keys there are.
     pub keys: u64,
+    /// Length of each, in bytes, from [`KEY_BYTES_MIN`] to [`KEY_BYTES_MAX`]; there are at least so many of it.
+    pub key_bytes: usize,
     /// How often each is asked for.
     pub distribution: Distribution,
     /// How large values are.
@@ -104,6 +106,11 @@ impl Operations {
         }
     }
 
+    /// The key of an operation.
+    pub fn key(&self, operation: &Operation) -> Key {
+        Key::new(operation.key, self.workload.key_bytes)
+    }
+
     /// The value of an operation.
     pub fn value(&self, operation: &Operation) -> &[u8] {
         &self.payload[..operation.value_bytes]
@@ -129,6 +136,7 @@ pub(crate) mod tests {
     pub(crate) fn workload(mix: &str) -> Arc<Workload> {
         Arc::new(Workload {
             keys: 1000,
+            key_bytes: KEY_BYTES_MAX,
             distribution: Distribution::Uniform,
             sizes: "8-16".parse().unwrap(),
             mix: mix.parse().unwrap(),

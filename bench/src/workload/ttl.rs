@@ -1,6 +1,6 @@
 //! How long what is written lives.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use rand::{RngExt, rngs::SmallRng};
 
@@ -48,6 +48,11 @@ impl fmt::Display for Ttl {
 }
 
 impl Ttl {
+    /// The longest that may come.
+    pub fn longest(&self) -> Duration {
+        Duration::from_millis(self.max_ms)
+    }
+
     /// The next one, in milliseconds.
     pub fn sample(&self, random: &mut SmallRng) -> u64 {
         if self.min_ms == self.max_ms {

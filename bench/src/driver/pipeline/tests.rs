@@ -8,9 +8,9 @@ use tokio::io::DuplexStream;
 use super::*;
 use crate::{
     budget::Budget,
-    recorder::Recorder,
+    driver::resp::Resp,
     schedule::Schedule,
-    workload::{Order, payload, tests::workload},
+    workload::{Operations, Order, payload, tests::workload},
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -59,7 +59,7 @@ async fn run(
     let client = async move {
         let (mut reader, mut writer) = tokio::io::split(near);
         let halves = (&mut reader, &mut writer);
-        exchange(&mut lane, depth, halves, &mut Timer::Coarse).await
+        exchange::<Resp, _, _>(&mut lane, depth, halves, &mut Timer::Coarse).await
     };
     tokio::join!(client, serve(far, reply, delay))
 }
@@ -138,7 +138,7 @@ async fn a_lost_connection_loses_what_was_in_flight() {
     drop(far);
     let (mut reader, mut writer) = tokio::io::split(near);
     let halves = (&mut reader, &mut writer);
-    let result = exchange(&mut lane, 8, halves, &mut Timer::Coarse).await;
+    let result = exchange::<Resp, _, _>(&mut lane, 8, halves, &mut Timer::Coarse).await;
     assert!(result.is_err());
     assert_eq!(recorder.borrow().errors["connection lost"].count, 8);
     assert_eq!(recorder.borrow().in_flight, 0);
