@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # The steps of `test` share cargo's build lock and two cores: one after the other, the cheapest first.
 .NOTPARALLEL:
-.PHONY: help up build fmt lint unit doctest doc e2e sim model deny test bench failover
+.PHONY: help up build fmt lint unit doctest doc e2e sim model deny test bench microbench scaling failover
 
 ARGS ?=
 SEEDS ?= 10000
@@ -14,7 +14,7 @@ FIRST ?= 1
 SEED ?=
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 up: ## Build and run a whole cluster in one process; ARGS="..." goes to `larder-node dev`
 	@tools/need cargo cc
@@ -69,6 +69,14 @@ deny: ## Check licences, bans and sources of the dependencies (needs cargo-deny)
 bench: ## Measure against Redis, memcached and twemproxy, and print tables; ARGS="node" prints one, ARGS="--help" says which
 	@tools/need cargo cc redis-server memcached nutcracker etcd taskset python3
 	tools/bench $(ARGS)
+
+microbench: ## Time each operation of the engine by itself; ARGS="get" times those whose names have it
+	@tools/need cargo cc
+	cargo run --release --package larder-node --example microbench -- --bench $(ARGS)
+
+scaling: ## Compare the engine's operations on two cores with those on one; ARGS="15 300 2000000": rounds, ms, entries
+	@tools/need cargo cc
+	cargo run --release --package larder-node --example scaling $(ARGS)
 
 failover: ## Kill primaries under load, 20 times, and print the outages and what was lost; ARGS="..." goes to `larder-bench failover`
 	@tools/need cargo cc etcd
