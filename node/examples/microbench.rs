@@ -32,7 +32,7 @@ const TURN: u64 = 10_000;
 /// Entries that come due at once.
 const DUE: usize = 10_000;
 
-const _: () = assert!(AHEAD_MAX == 8, "names say so");
+const _: () = assert!(AHEAD_MAX == 16, "names say so");
 
 /// As in a node.
 const EXPIRED_PER_LOCK: usize = 128;
@@ -75,7 +75,7 @@ fn reading(group: &mut Group<'_>, entries: usize) {
         bencher.iter(|| get(engine, order.next() + entries));
     });
     group.throughput(Throughput::Elements(AHEAD_MAX as u64));
-    group.bench_function("get 8", |bencher| {
+    group.bench_function("get 16", |bencher| {
         let engine = &*engine;
         bencher.iter(|| {
             for _ in 0..AHEAD_MAX {
@@ -83,7 +83,7 @@ fn reading(group: &mut Group<'_>, entries: usize) {
             }
         });
     });
-    group.bench_function("get 8 read ahead", |bencher| {
+    group.bench_function("get 16 read ahead", |bencher| {
         let engine = &*engine;
         bencher.iter(|| {
             let keys = [(); AHEAD_MAX].map(|()| key(order.next()));

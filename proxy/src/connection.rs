@@ -66,7 +66,7 @@ async fn exchange(
         }
         match receive(front, socket, input, session.client()).await? {
             0 => return Ok(()),
-            bytes => Stats::add(&front.stats.input_bytes, bytes),
+            bytes => Stats::add(&front.stats.here().input_bytes, bytes),
         }
     }
 }
@@ -149,7 +149,7 @@ async fn send(front: &Front, socket: &mut TcpStream, session: &mut Session) -> i
             None => write(socket, session.client(), &session.out.slices(written)).await?,
         };
     }
-    Stats::add(&front.stats.output_bytes, written);
+    Stats::add(&front.stats.here().output_bytes, written);
     session.out.clear();
     session.client().output_bytes.store(0, Relaxed);
     Ok(())

@@ -145,7 +145,7 @@ impl Front {
 
     /// How many commands its sessions have processed, since `CONFIG RESETSTAT` at the latest.
     pub fn commands_processed(&self) -> u64 {
-        self.stats.commands_processed.load(Relaxed)
+        self.stats.sum(|counters| &counters.commands_processed)
     }
 
     /// How many clients are connected.

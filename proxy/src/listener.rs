@@ -122,9 +122,9 @@ fn admit(socket: TcpStream, address: SocketAddr, front: &Arc<Front>, workers: &W
     if front.is_draining() {
         return;
     }
-    Stats::add(&front.stats.connections_received, 1);
+    Stats::add(&front.stats.here().connections_received, 1);
     if front.registry.len() >= front.limits.clients_max.load(Relaxed) {
-        Stats::add(&front.stats.connections_rejected, 1);
+        Stats::add(&front.stats.here().connections_rejected, 1);
         let _ = socket.try_write(b"-ERR max number of clients reached\r\n");
         return;
     }

@@ -53,6 +53,8 @@ pub(crate) enum Flow {
     Close,
 }
 
+const VIEWED: &str = "a session that runs nothing has its view";
+
 /// Commands to look ahead for the keys of.
 const AHEAD: usize = 16;
 
@@ -62,8 +64,9 @@ const AHEAD_BYTES_MIN: usize = 64;
 /// A session's state between commands.
 pub(crate) struct Session {
     pub(crate) front: Arc<Front>,
-    /// By which the commands of `batch` were routed.
-    view: Arc<View>,
+    /// By which the commands of `batch` were routed. Taken out while commands run: counting references to what all
+    /// threads share would make them wait for each other.
+    view: Option<Arc<View>>,
     registered: Registered,
     pub(crate) out: Output,
     pub(crate) batch: Batch,
@@ -93,7 +96,7 @@ impl Session {
         Session {
             authenticated,
             since: Arc::clone(&front.view.load().topology),
-            view: front.view.load_full(),
+            view: Some(front.view.load_full()),
             front,
             registered,
             out: Output::default(),
@@ -126,18 +129,23 @@ impl Session {
 
     /// Runs the complete commands in `input` until there are none, or replies have to be sent first.
     pub(crate) fn run(&mut self, input: &mut Input) -> Flow {
-        let front = Arc::clone(&self.front);
+        let mut view = self.view.take().expect(VIEWED);
         if self.batch.is_empty() {
-            let view = front.view.load();
-            if !Arc::ptr_eq(&view, &self.view) {
-                self.view = Arc::clone(&view);
+            let newest = self.front.view.load();
+            if !Arc::ptr_eq(&newest, &view) {
+                view = Arc::clone(&newest);
             }
         }
-        let view = Arc::clone(&self.view);
-        self.in_place.begin(&*front.backend);
+        let flow = self.run_by(&view, input);
+        self.view = Some(view);
+        flow
+    }
+
+    fn run_by(&mut self, view: &View, input: &mut Input) -> Flow {
+        self.in_place.begin(&*self.front.backend);
         self.now_ms = now_ms();
         self.client().active_ms.store(self.now_ms, Relaxed);
-        let bulk_bytes_max = front.limits.bulk_bytes_max.load(Relaxed);
+        let bulk_bytes_max = self.front.limits.bulk_bytes_max.load(Relaxed);
         let mut warm = 0;
         loop {
             if warm == 0 && self.in_place.is_open() {
@@ -153,7 +161,7 @@ impl Session {
                 Ok(Some(length)) => length,
                 Ok(None) => return Flow::Continue,
                 Err(error) => {
-                    Stats::add(&front.stats.protocol_errors, 1);
+                    Stats::add(&self.front.stats.here().protocol_errors, 1);
                     // What came before it is answered before it.
                     if !self.batch.is_empty() {
                         return Flow::Settle;
@@ -162,7 +170,7 @@ impl Session {
                     return Flow::Close;
                 }
             };
-            match self.one(&view, input.args(), input.raw(length)) {
+            match self.one(view, input.args(), input.raw(length)) {
                 Flow::Settle => return Flow::Settle,
                 Flow::Close => return Flow::Close,
                 Flow::Continue => input.advance(length),
@@ -206,7 +214,7 @@ impl Session {
     pub(crate) async fn settle(&mut self) -> Result<(), Revoked> {
         if !self.batch.is_empty() {
             let front = Arc::clone(&self.front);
-            let view = Arc::clone(&self.view);
+            let view = Arc::clone(self.view.as_ref().expect(VIEWED));
             let commands = self.batch.commands();
             self.woven.set_protocol(self.out.protocol());
             self.batch
@@ -220,7 +228,7 @@ impl Session {
         if let Some(wait) = self.wait.take() {
             self.since = wait.finish(&self.front, &mut self.out).await;
         }
-        let stats = &self.front.stats;
+        let stats = self.front.stats.here();
         Stats::add(&stats.commands_processed, mem::take(&mut self.commands));
         if self.errors > 0 {
             Stats::add(&stats.error_replies, mem::take(&mut self.errors));
@@ -348,13 +356,13 @@ impl Session {
         } else if self.read_copy(view, command, args, shard) {
             return;
         } else if self.cluster_aware && view.is_node {
-            Stats::add(&self.front.stats.redirections, 1);
+            Stats::add(&self.front.stats.here().redirections, 1);
             return self.out.error(&format!(
                 "MOVED {slot} {}",
                 view.topology.primary(slot).resp
             ));
         }
-        Stats::add(&self.front.stats.commands_forwarded, 1);
+        Stats::add(&self.front.stats.here().commands_forwarded, 1);
         let (front, at) = (Arc::clone(&self.front), self.out.mark());
         let call = self.call(&front, view, command, args);
         self.batch.forward(&call, shard, raw, at);

@@ -11,7 +11,7 @@ mod redis_rs;
 mod resp;
 mod tasks;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc};
 
 use tokio::{
     net::TcpStream,
@@ -22,15 +22,23 @@ use tokio::{
 };
 
 use crate::{
-    budget::Budget, load::Load, recorder::Recorder, schedule::Schedule, target::Protocol,
-    timer::Timer, workload::Operations,
+    budget::Budget,
+    load::Load,
+    recorder::Recorder,
+    schedule::Schedule,
+    target::{Protocol, Target},
+    timer::Timer,
+    workload::Operations,
 };
 use dialect::Dialect;
 use lane::Lane;
 use memcached::Memcached;
 use resp::Resp;
 
-pub(crate) use resp::connect;
+/// Opens a connection to a RESP server and logs in.
+pub(crate) async fn connect_resp(target: &Target) -> io::Result<TcpStream> {
+    connection::connect::<Resp>(target, 0).await
+}
 
 /// What the threads of a phase are told.
 #[derive(Clone, Copy, Debug)]

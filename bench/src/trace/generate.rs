@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::request::{Clock, Op, Trace, TraceBuilder};
-use crate::workload::{Distribution, Sampler, Sizes, name};
+use crate::workload::{Distribution, KEY_BYTES_MAX, Key, Sampler, Sizes};
 
 /// Popularity where a pattern has some of its own beside.
 const POPULARITY: Distribution = Distribution::Zipf(0.99);
@@ -84,7 +84,14 @@ impl Generator {
             .map(|_| u32::try_from(self.sizes.sample(&mut random)).unwrap_or(u32::MAX))
             .collect();
         let mut trace = TraceBuilder::new(pattern.to_string());
-        let mut push = |key: u64| trace.push(Op::Get, &name(key), sizes[key as usize], 0);
+        let mut push = |key: u64| {
+            trace.push(
+                Op::Get,
+                &Key::new(key, KEY_BYTES_MAX),
+                sizes[key as usize],
+                0,
+            )
+        };
         match pattern {
             Pattern::Drawn(distribution) => {
                 let sampler = Sampler::new(distribution, self.keys);

@@ -40,7 +40,7 @@ pub(super) enum Prepared {
 
 impl Server {
     pub(super) async fn connect(target: &Target, pipeline: u64) -> Result<Server, TraceError> {
-        let connecting = driver::connect(target, 0).await;
+        let connecting = driver::connect_resp(target).await;
         let stream = connecting.map_err(|source| TraceError::Connection {
             target: target.to_string(),
             source,

@@ -103,7 +103,7 @@ impl Engine {
 
     /// Drops the first of a small queue that is to go, and tells whether there was one.
     fn evict_from_small(&self, now: Millis) -> bool {
-        let random = self.random.next();
+        let random = self.random.0.next();
         for _ in 0..PROVEN_MAX {
             let Some(at) = self.queues.leave_small(random, self.entries_memory()) else {
                 break;
@@ -153,7 +153,7 @@ impl Engine {
         };
         let mut candidates = Vec::with_capacity(SAMPLE);
         for _ in 0..SAMPLE {
-            let Some(stripe) = population.pick(self.random.next()) else {
+            let Some(stripe) = population.pick(self.random.0.next()) else {
                 break;
             };
             let mut locked = Locked::new(self, stripe, now);
@@ -161,7 +161,7 @@ impl Engine {
             if expired > 0 {
                 return Sample::Expired(expired);
             }
-            locked.sample(policy, self.random.next(), &mut candidates);
+            locked.sample(policy, self.random.0.next(), &mut candidates);
             if candidates.len() >= SAMPLE || policy == EvictionPolicy::VolatileTtl {
                 break;
             }

@@ -350,6 +350,7 @@ impl<'a> Locked<'a> {
             // Adding a negative number modulo 2^64.
             self.engine
                 .used
+                .0
                 .fetch_add(bytes.wrapping_sub(old), Ordering::Relaxed);
         }
         let (all, volatile) = (self.stripe.table().len(), self.stripe.with_deadline());

@@ -123,7 +123,7 @@ pub struct Engine {
     queues: Queues,
     log: Arc<Log>,
     /// Sum of the stripes' `settled_bytes`. What was flushed is not in it.
-    used: AtomicUsize,
+    used: Apart<AtomicUsize>,
     limit: AtomicUsize,
     policy: PolicyCell,
     /// Whether the gates say so, as far as they have been changed.
@@ -134,9 +134,14 @@ pub struct Engine {
     changing: Mutex<()>,
     value_bytes_max: usize,
     hash: FixedState,
-    random: Random,
+    random: Apart<Random>,
     disposer: Disposer,
 }
+
+/// What writers change, apart from what every reader looks at.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart<T>(T);
 
 /// Neighbouring stripes share no cache line, nor a pair of them, which processors fetch together.
 #[derive(Debug, Default)]
@@ -161,7 +166,7 @@ impl Engine {
             volatile: Population::new(),
             queues: Queues::default(),
             log,
-            used: AtomicUsize::new(0),
+            used: Apart(AtomicUsize::new(0)),
             limit: AtomicUsize::new(config.memory_limit),
             policy: PolicyCell::new(config.policy),
             passive: AtomicBool::new(false),
@@ -169,7 +174,7 @@ impl Engine {
             changing: Mutex::new(()),
             value_bytes_max: config.value_bytes_max,
             hash: FixedState::with_seed(config.seed),
-            random: Random::new(config.seed),
+            random: Apart(Random::new(config.seed)),
             disposer: Disposer::default(),
         }
     }
@@ -275,7 +280,7 @@ impl Engine {
 
     /// Bytes of memory that entries and tables take.
     fn entries_memory(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.used.0.load(Ordering::Relaxed)
     }
 
     /// Memory that the engine takes when empty.

@@ -110,9 +110,9 @@ impl Engine {
         /// Tries before believing that what is left is past its deadline, or in closed slots.
         const TRIES: usize = 64;
         (0..TRIES).find_map(|_| {
-            let stripe = self.population.pick(self.random.next())?;
+            let stripe = self.population.pick(self.random.0.next())?;
             let locked = Locked::new(self, stripe, now);
-            let mut sample = locked.stripe.table().sample(self.random.next(), 16);
+            let mut sample = locked.stripe.table().sample(self.random.0.next(), 16);
             let cell = sample.find(|cell| locked.shows(cell, access))?;
             Some(locked.stripe.entry(cell).key().to_vec())
         })

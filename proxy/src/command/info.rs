@@ -63,8 +63,8 @@ fn clients(front: &Front, info: &mut Info) {
 
 fn stats(front: &Front, info: &mut Info) {
     info.section("Stats");
-    for (name, counter) in front.stats.named() {
-        info.line(name, counter.load(Relaxed));
+    for (name, count) in front.stats.named() {
+        info.line(name, count);
     }
     info.line("slowlog_length", front.slowlog.len());
 }
