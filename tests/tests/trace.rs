@@ -143,7 +143,7 @@ fn a_node_is_replayed_into_and_left_as_it_was() {
     let policy = ["--policies", "allkeys-lru"];
     let workload = trace.report(&[&one_at_a_time[..], &policy].concat());
     trace.assert_hits(&workload, "allkeys-lru");
-    assert_left(&mut Connection::tcp(node), &before, "allkeys-lru");
+    assert_left(&mut Connection::tcp(node), &before, "allkeys-s3fifo");
 }
 
 #[track_caller]

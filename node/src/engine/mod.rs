@@ -3,7 +3,8 @@
 //! ```text
 //! Engine -- 1024 x Mutex<Stripe> -- Table -- Segments (sorted by hash) of cells: hash, address
 //!   |                          |--- Arena -- Blocks of records, one after the other; Objects, if they are long
-//!   |                          \--- Deadlines (heap of hints)
+//!   |                          \--- Deadlines (heap of blocks)
+//!   |-- Queues: new entries in order, under the policy S3-FIFO
 //!   |-- used, population: totals, brought up to date under each stripe's lock
 //!   |-- Log: every write's effect, appended under the stripe's lock
 //!   '-- Disposer: frees what was flushed, on a thread of its own
@@ -238,9 +239,9 @@ impl Engine {
 
     /// A new entry of so many bytes joins the queues.
     fn arrive(&self, at: Whereabouts, bytes: usize) {
-        let (used, limit) = (self.entries_memory(), self.memory_limit());
+        let limit = self.memory_limit();
         if limit > 0 {
-            let has_room = used < limit / 16 * 15;
+            let (used, has_room) = (self.entries_memory(), self.live_memory() < limit / 16 * 15);
             let fullness = Fullness { used, has_room };
             self.queues.arrive(at, bytes, fullness, || self.len());
         }

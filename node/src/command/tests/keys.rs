@@ -126,6 +126,7 @@ fn renaming_and_copying() {
 fn what_is_known_about_values() {
     let long = "x".repeat(45);
     let mut session = Session::new();
+    session.engine.set_policy(EvictionPolicy::AllKeysLru);
     session.check(&[
         ("OBJECT ENCODING a", "$-1"),
         ("OBJECT FREQ a", "$-1"),
@@ -149,6 +150,13 @@ fn what_is_known_about_values() {
     assert!(session.line("MEMORY USAGE a SAMPLES 0").starts_with(':'));
     session.now = Millis(START.0 + 5_500);
     session.check(&[("OBJECT IDLETIME a", ":5"), ("OBJECT IDLETIME a", ":5")]);
+    session.engine.set_policy(EvictionPolicy::VolatileLfu);
+    session.check(&[("SET b 1", "+OK"), ("OBJECT FREQ b", ":5")]);
+    let refused = session.line("OBJECT IDLETIME b");
+    assert!(refused.starts_with("-ERR An LFU maxmemory policy is selected, idle"));
+    session.engine.set_policy(EvictionPolicy::AllKeysS3Fifo);
+    let refused = session.line("OBJECT IDLETIME b");
+    assert!(refused.starts_with("-ERR The allkeys-s3fifo maxmemory policy is selected, idle"));
 }
 
 #[test]

@@ -200,6 +200,7 @@ fn rename_and_copy_take_value_and_deadline_along() {
 #[test]
 fn reads_are_counted_and_peeks_are_not() {
     let engine = engine(0);
+    engine.set_policy(EvictionPolicy::AllKeysLru);
     lock(&engine, b"a", NOW).put(b"a", b"1", None).unwrap();
     let later = NOW.plus(640);
     assert_eq!(
@@ -285,7 +286,7 @@ impl Engine {
             .collect();
         stripes.iter().for_each(|stripe| stripe.assert_consistent());
         let bytes: usize = stripes.iter().map(|stripe| stripe.heap_bytes()).sum();
-        assert_eq!(bytes, self.used.load(Ordering::Relaxed));
+        assert_eq!(bytes, self.used.0.load(Ordering::Relaxed));
         for (index, stripe) in stripes.iter().enumerate() {
             assert_eq!(stripe.table().len(), self.population.of(index));
         }
