@@ -4,6 +4,8 @@ use larder_proto::Slot;
 
 use crate::engine::Millis;
 
+use crate::engine::EvictionPolicy;
+
 use super::{START, Session};
 
 const NOT_INTEGER: &str = "-ERR value is not an integer or out of range";
