@@ -48,16 +48,16 @@ async fn exchange(
         if session.is_overfull() {
             return Ok(());
         }
-        yield_now().await;
-        send(front, socket, session).await?;
         let busy = before - input.len() > BUSY_BYTES;
+        if busy || flow == Flow::Settle || !session.out.is_empty() {
+            // The other sessions on this thread have their turn first. Then the replies of all leave one after the other,
+            // and wake a client that waits for several of them once.
+            yield_now().await;
+        }
+        send(front, socket, session).await?;
         match flow {
             Flow::Close => return Ok(()),
-            Flow::Settle => {
-                yield_now().await;
-                continue;
-            }
-            Flow::Continue if busy => yield_now().await,
+            Flow::Settle => continue,
             Flow::Continue => {}
         }
         if input.expected() > front.limits.query_bytes_max.load(Relaxed) {

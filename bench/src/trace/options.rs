@@ -86,7 +86,7 @@ pub struct TraceOptions {
         default_value = "lru,fifo,s3-fifo,belady"
     )]
     pub references: Vec<Reference>,
-    /// Replay into this server, redis://[:PASSWORD@]HOST:PORT, rather than into the engine in this process.
+    /// Replay into this server, `redis://[:PASSWORD@]HOST:PORT`, rather than into the engine in this process.
     #[arg(long, requires = "flush")]
     pub target: Option<Target>,
     /// Yes, FLUSHALL the target, before every replay and after the last.
