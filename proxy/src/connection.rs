@@ -1,6 +1,7 @@
 //! One connection: reads, runs, writes, until the client leaves, is ended, or the front end drains.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
@@ -40,6 +41,7 @@ async fn exchange(
     input: &mut Input,
     session: &mut Session,
 ) -> io::Result<()> {
+    let mut turns = Turns::default();
     loop {
         let before = input.len();
         let flow = session.run(input);
@@ -50,9 +52,7 @@ async fn exchange(
         }
         let busy = before - input.len() > BUSY_BYTES;
         if busy || flow == Flow::Settle || !session.out.is_empty() {
-            // The other sessions on this thread have their turn first. Then the replies of all leave one after the other,
-            // and wake a client that waits for several of them once.
-            yield_now().await;
+            turns.give().await;
         }
         send(front, socket, session).await?;
         match flow {
@@ -68,6 +68,39 @@ async fn exchange(
             0 => return Ok(()),
             bytes => Stats::add(&front.stats.here().input_bytes, bytes),
         }
+    }
+}
+
+thread_local! {
+    /// How often any session on this thread has run commands.
+    static RUNS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// When a session lets the others on its thread have their turn before its replies leave. The replies of all then leave
+/// one after the other, and wake a client that waits for several of them once. Where no other has anything to run, that
+/// costs a look at all sockets and gains nothing: then it is tried once in a while only.
+#[derive(Debug, Default)]
+struct Turns {
+    /// How often any had run when this one last had.
+    last: u64,
+    /// Runs for which not to try.
+    skipped: u32,
+}
+
+impl Turns {
+    const SKIPPED: u32 = 15;
+
+    async fn give(&mut self) {
+        let own = RUNS.get() + 1;
+        RUNS.set(own);
+        if self.skipped > 0 {
+            self.skipped -= 1;
+        } else {
+            yield_now().await;
+            let is_alone = RUNS.get() == own && own == self.last + 1;
+            self.skipped = if is_alone { Turns::SKIPPED } else { 0 };
+        }
+        self.last = RUNS.get();
     }
 }
 

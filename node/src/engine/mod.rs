@@ -80,7 +80,7 @@ use gate::Gate;
 use policy::PolicyCell;
 use population::Population;
 use random::Random;
-use s3fifo::{Fullness, Queues, Whereabouts};
+use s3fifo::{Queues, Whereabouts};
 use segment::HASH_BITS;
 use stripe::Stripe;
 
@@ -237,13 +237,12 @@ impl Engine {
         self.policy().tracked_use()
     }
 
-    /// A new entry of so many bytes joins the queues.
+    /// A new entry of so many bytes joins the queues, once memory is nearly full.
     fn arrive(&self, at: Whereabouts, bytes: usize) {
         let limit = self.memory_limit();
-        if limit > 0 {
-            let (used, has_room) = (self.entries_memory(), self.live_memory() < limit / 16 * 15);
-            let fullness = Fullness { used, has_room };
-            self.queues.arrive(at, bytes, fullness, || self.len());
+        if limit > 0 && self.live_memory() >= limit / 16 * 15 {
+            let used = self.entries_memory();
+            self.queues.arrive(at, bytes, used, || self.len());
         }
     }
 

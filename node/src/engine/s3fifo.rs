@@ -56,15 +56,6 @@ impl Whereabouts {
     }
 }
 
-/// How full the engine is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fullness {
-    /// Bytes that entries take.
-    pub(super) used: usize,
-    /// Whether there is room for many more.
-    pub(super) has_room: bool,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     parts: [Part; PARTS],
@@ -104,12 +95,13 @@ impl Queues {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// A new entry of so many bytes is there. `entries` counts all.
+    /// A new entry of so many bytes is there; all take `used`, and `entries` counts them. While there is much room, nobody
+    /// has to say so: such an entry is of the main queue.
     pub(super) fn arrive(
         &self,
         at: Whereabouts,
         bytes: usize,
-        fullness: Fullness,
+        used: usize,
         entries: impl Fn() -> usize,
     ) {
         self.change(at.stripe, |queue| {
@@ -125,12 +117,8 @@ impl Queues {
             let bytes = (bytes as u64).min((1 << BYTES_BITS) - 1);
             queue.small.push_back(at.to_bits() << BYTES_BITS | bytes);
             queue.small_bytes += bytes as usize;
-            // While nothing has to go the queue is kept short, or it would have an item for every entry.
-            let most = match fullness.has_room {
-                true => fullness.used / SMALL_PART,
-                false => fullness.used,
-            };
-            while queue.small_bytes > most / PARTS {
+            // Keys that come and go by themselves leave items that nobody takes out.
+            while queue.small_bytes > used / PARTS {
                 if queue.pop().is_none() {
                     break;
                 }
@@ -250,19 +238,16 @@ mod tests {
         }
     }
 
-    const FULL: Fullness = Fullness {
-        used: 100 * 1000,
-        has_room: false,
-    };
+    const USED: usize = 100 * 1000;
 
     #[test]
     fn entries_leave_in_order_while_the_queue_has_more_than_its_part() {
         let queues = Queues::default();
         for number in 0..20 {
-            queues.arrive(at(number), 100, FULL, || 0);
+            queues.arrive(at(number), 100, USED, || 0);
         }
         // An eighth of a tenth of what is used.
-        let leaving = std::iter::from_fn(|| queues.leave_small(0, FULL.used));
+        let leaving = std::iter::from_fn(|| queues.leave_small(0, USED));
         assert_eq!(
             leaving.collect::<Vec<_>>(),
             [0, 1, 2, 3, 4, 5, 6, 7].map(at)
@@ -280,25 +265,16 @@ mod tests {
         }
         assert!(queues.heap_bytes() > 0);
         for (number, bytes) in [(50, 0), (50, 1000), (100, 2000)] {
-            queues.arrive(at(number), 1000, FULL, || 0);
+            queues.arrive(at(number), 1000, USED, || 0);
             assert_eq!(queues.parts[0].queue.lock().small_bytes, bytes);
         }
     }
 
     #[test]
-    fn the_queue_stays_short_while_there_is_room() {
+    fn keys_that_come_and_go_make_the_queue_no_longer_than_all_that_there_is() {
         let queues = Queues::default();
-        let has_room = Fullness {
-            has_room: true,
-            ..FULL
-        };
         for number in 0..1000 {
-            queues.arrive(at(number), 100, has_room, || 0);
-        }
-        assert_eq!(queues.parts[0].queue.lock().small.len(), 12);
-        // Nor can keys that come and go make it longer than all that there is.
-        for number in 0..1000 {
-            queues.arrive(at(number), 100, FULL, || 0);
+            queues.arrive(at(number), 100, USED, || 0);
         }
         assert_eq!(queues.parts[0].queue.lock().small.len(), 125);
     }
