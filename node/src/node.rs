@@ -356,7 +356,7 @@ impl Node {
             let (now, mut sweep) = (Millis(now_ms()), Some(Sweep::default()));
             while let Some(step) = sweep {
                 let (dropped, next) = self.engine.expire_step(step, now, EXPIRED_PER_LOCK);
-                if dropped > 0 {
+                if dropped > 0 || next == Some(step) {
                     tokio::task::yield_now().await;
                 }
                 sweep = next;

@@ -60,7 +60,9 @@ impl Input {
         match decoder.decode(pending, limits)? {
             Decoded::Complete(length) => {
                 self.needed = 0;
-                if length >= KEPT_BYTES_MIN && self.lent.is_empty() {
+                // Memory that is mostly unused would be kept with it.
+                let fills = length >= self.buffer.capacity() / 8 * 7;
+                if length >= KEPT_BYTES_MIN && fills && self.lent.is_empty() {
                     self.lent = Bytes::from(mem::take(&mut self.buffer));
                 }
                 Ok(Some(length))
@@ -86,6 +88,10 @@ impl Input {
             ahead,
             ..
         } = self;
+        if buffer.is_empty() {
+            // Lent, for a long command.
+            return;
+        }
         let rest = &buffer[*start..];
         let mut rest = &rest[..rest.len().min(AHEAD_BYTES_MAX)];
         for _ in 0..count {
@@ -281,14 +287,19 @@ mod tests {
         for keeps in [false, true] {
             let bytes = [&command[..], b"PING\r\nPI"].concat();
             let mut bytes = &bytes[..];
-            while !bytes.is_empty() {
+            while input.next(Limits::default()).unwrap().is_none() {
                 input.receive(&mut bytes).await.unwrap();
             }
+            // Whoever runs the command may have to wait first, and then begins again.
+            input.look_ahead(8, Limits::default(), |_| {});
             let length = input.next(Limits::default()).unwrap().unwrap();
             let args = input.args();
             let memory = args.memory().expect("the command is long");
             let kept = keeps.then(|| memory.slice_ref(&args[1]));
             input.advance(length);
+            while !bytes.is_empty() {
+                input.receive(&mut bytes).await.unwrap();
+            }
             let length = input.next(Limits::default()).unwrap().unwrap();
             assert_eq!(
                 (&input.args()[0], input.args().memory()),

@@ -25,7 +25,7 @@ const ALONE_PART: usize = 4;
 /// Longest record.
 pub(super) const RECORD_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Most blocks to be used by records that could be shorter: 3 GiB at least.
+/// Most blocks to be used by records that could be shorter: of records that have blocks of their own, 800 MiB at least.
 const PLENTY: usize = (1 << BLOCK_BITS) / 8 * 7;
 
 /// Holes may make up this part, and a little more.
@@ -33,7 +33,7 @@ const HOLES_PART: usize = 12;
 const HOLES_BYTES_MIN: usize = 256;
 
 /// Blocks that are looked at for one to empty.
-const CANDIDATES: usize = 512;
+const CANDIDATES: usize = if cfg!(test) { 4 } else { 512 };
 
 /// Where a record is, until its stripe changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,9 +225,11 @@ impl Blocks {
     pub(super) fn sparsest(&mut self) -> Option<usize> {
         let count = self.memory.len();
         let candidates = (0..count.min(CANDIDATES)).map(|at| (self.next_candidate + at) % count);
-        let found = candidates.max_by_key(|&number| self.fills[number].dead)?;
-        self.next_candidate = (self.next_candidate + CANDIDATES) % count;
-        Some(found)
+        let found = candidates
+            .filter(|&number| self.fills[number].dead > 0)
+            .max_by_key(|&number| self.fills[number].dead);
+        self.next_candidate = (self.next_candidate + CANDIDATES) % count.max(1);
+        found
     }
 
     /// Takes a block out, with its records and holes. Its number stays taken.

@@ -24,6 +24,9 @@ const UNIT_MS: u64 = 64;
 /// The unit that never comes. In items, units are above a block's number: they reach to the year 37,000.
 const NEVER: u64 = u64::MAX >> BLOCK_BITS;
 
+/// The unit that stands for all later ones. It does not come either, but has an item: such entries may be evicted.
+const LAST: u64 = NEVER - 1;
+
 /// Stale items tolerated beyond one for each block.
 const STALE_MIN: usize = 16;
 
@@ -77,7 +80,7 @@ impl Deadlines {
     /// A block that has come due, as far as that happens by whole units. It is never due again, until it is armed.
     pub(super) fn take_due(&mut self, now: Millis) -> Option<usize> {
         let (block, unit) = self.first()?;
-        if unit > now.0 / UNIT_MS {
+        if unit > now.0 / UNIT_MS || unit == LAST {
             return None;
         }
         self.items.pop();
@@ -131,7 +134,7 @@ impl Deadlines {
 
 /// A deadline, rounded up.
 fn unit(deadline: Millis) -> u64 {
-    deadline.0.div_ceil(UNIT_MS).min(NEVER)
+    deadline.0.div_ceil(UNIT_MS).min(LAST)
 }
 
 fn item(block: usize, unit: u64) -> u64 {

@@ -154,15 +154,22 @@ impl Engine {
         let mut candidates = Vec::with_capacity(SAMPLE);
         for _ in 0..SAMPLE {
             let Some(stripe) = population.pick(self.random.0.next()) else {
-                break;
+                if population.total() == 0 {
+                    break;
+                }
+                continue;
             };
             let mut locked = Locked::new(self, stripe, now);
-            let expired = locked.expire_due(EXPIRED_MAX);
+            let expired = locked.expire_due(EXPIRED_MAX).dropped;
             if expired > 0 {
                 return Sample::Expired(expired);
             }
             locked.sample(policy, self.random.0.next(), &mut candidates);
-            if candidates.len() >= SAMPLE || policy == EvictionPolicy::VolatileTtl {
+            let wanted = match policy {
+                EvictionPolicy::VolatileTtl => 1,
+                _ => SAMPLE,
+            };
+            if candidates.len() >= wanted {
                 break;
             }
         }

@@ -1,6 +1,6 @@
 //! Dropping what is past its deadline, without waiting for someone to ask for it.
 
-use super::locked::Locked;
+use super::locked::{Expired, Locked};
 use super::time::Millis;
 use super::{Engine, STRIPES};
 
@@ -30,9 +30,9 @@ impl Engine {
         };
         let max = max.max(1);
         let mut locked = Locked::new(self, stripe, now);
-        let dropped = locked.expire_due(max);
+        let Expired { dropped, has_more } = locked.expire_due(max);
         locked.age();
-        let next = if dropped < max { stripe + 1 } else { stripe };
+        let next = if has_more { stripe } else { stripe + 1 };
         (dropped, (next < STRIPES).then_some(Sweep(next)))
     }
 }

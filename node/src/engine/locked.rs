@@ -42,6 +42,14 @@ pub struct Locked<'a> {
     hides: bool,
 }
 
+/// What a look for entries past their deadline came to.
+#[derive(Debug, Default)]
+pub(super) struct Expired {
+    pub(super) dropped: usize,
+    /// The look ended before everything was looked at that may be due.
+    pub(super) has_more: bool,
+}
+
 impl<'a> Locked<'a> {
     pub(super) fn new(engine: &'a Engine, index: usize, now: Millis) -> Locked<'a> {
         let StripeCell { gate, stripe } = &engine.stripes[index];
@@ -294,20 +302,31 @@ impl<'a> Locked<'a> {
         Ok(true)
     }
 
-    /// Drops up to `max` entries whose deadline has passed and returns how many it were.
-    pub(super) fn expire_due(&mut self, max: usize) -> usize {
+    /// Drops up to `max` entries whose deadline has passed.
+    pub(super) fn expire_due(&mut self, max: usize) -> Expired {
+        /// Blocks to look through at most: those whose deadlines have moved later have nothing that is due.
+        const BLOCKS_MAX: usize = 64;
         if self.hides {
-            return 0;
+            return Expired::default();
         }
         let mut due = Vec::new();
-        while due.len() < max && self.stripe.find_due(self.now, max - due.len(), &mut due) {
+        let mut blocks = 0;
+        let has_more = loop {
+            if due.len() >= max || blocks == BLOCKS_MAX {
+                break true;
+            }
+            if !self.stripe.find_due(self.now, max - due.len(), &mut due) {
+                break false;
+            }
             self.changed = true;
-        }
+            blocks += 1;
+        };
         for &at in &due {
             let place = self.stripe.place_of(at, |key| self.engine.hash(key));
             self.expire_at(place);
         }
-        due.len()
+        let dropped = due.len();
+        Expired { dropped, has_more }
     }
 
     /// See [`Stripe::age`].

@@ -109,7 +109,8 @@ impl Stripe {
     pub(super) fn touch(&mut self, place: Place, tracked: TrackedUse, now: Millis) {
         let at = self.table.cell(place).at();
         let old = self.arena.usage(at);
-        let usage = old.used(tracked, now, self.hits);
+        let moment = self.hits.wrapping_add(self.position.0) ^ now.0;
+        let usage = old.used(tracked, now, moment ^ u64::from(at.to_bits()) << 32);
         // A hot entry is read many times in one unit: leave its cache line clean.
         if usage != old {
             self.arena.set_usage(at, usage);

@@ -40,6 +40,8 @@ const COUNT_MAX: u32 = u8::MAX as u32;
 /// Uses for which a count rises by one: its excess over the first count, times this.
 const COUNT_FACTOR: u32 = 10;
 const MINUTE_MS: u64 = 60_000;
+/// As [`AHEAD_MAX`], in minutes.
+const MINUTES_AHEAD_MAX: u32 = 60;
 
 /// What is known of an entry's use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +85,11 @@ impl Usage {
                 let count = self.count(now);
                 let odds = count.saturating_sub(COUNT_FIRST) * COUNT_FACTOR + 1;
                 let rises = count < COUNT_MAX && (mix(nonce) >> 32) as u32 <= u32::MAX / odds;
-                Usage(minutes(now) << 8 | (count + u32::from(rises)))
+                let minute = match self.idle_minutes(now) {
+                    0 => self.0 >> 8,
+                    _ => minutes(now),
+                };
+                Usage(minute << 8 | (count + u32::from(rises)))
             }
             TrackedUse::Queue => self.with_uses((self.uses() + 1).min(USES_MAX)),
         }
@@ -136,7 +142,12 @@ impl Usage {
     }
 
     fn idle_minutes(self, now: Millis) -> u32 {
-        minutes(now).wrapping_sub(self.0 >> 8) & u32::from(u16::MAX)
+        let idle = minutes(now).wrapping_sub(self.0 >> 8) & u32::from(u16::MAX);
+        if idle > u32::from(u16::MAX) - MINUTES_AHEAD_MAX {
+            0
+        } else {
+            idle
+        }
     }
 
     /// Units since the time.
@@ -203,6 +214,10 @@ mod tests {
         assert_eq!(usage.count(NOW), 255);
         assert_eq!(usage.count(NOW.plus(10 * MINUTE_MS)), 245);
         assert_eq!(usage.count(NOW.plus(1000 * MINUTE_MS)), 0);
+        // A thread whose clock is behind takes nothing off, and does not set the time back.
+        let behind = Millis(NOW.0 - MINUTE_MS);
+        assert_eq!(usage.count(behind), 255);
+        assert_eq!(usage.used(TrackedUse::Count, behind, 0), usage);
         let seldom = Usage::new(TrackedUse::Count, NOW);
         let staleness = |usage: Usage| usage.staleness(TrackedUse::Count, NOW);
         assert!(staleness(seldom) > staleness(usage));

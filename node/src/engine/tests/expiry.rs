@@ -91,3 +91,23 @@ fn a_deadline_at_the_end_of_time_never_comes_due_by_itself() {
     assert!(get(&engine, b"a", Millis(u64::MAX - 1)).is_some());
     assert!(get(&engine, b"a", last).is_none());
 }
+
+#[test]
+fn deadlines_that_moved_later_are_looked_at_in_bounded_steps() {
+    let engine = engine(0);
+    for number in 0..6000 {
+        let key = format!("{{t}}{number}");
+        let (soon, late) = (NOW.plus(1000), NOW.plus(100_000));
+        put(&engine, key.as_bytes(), &[0; 64], Some(soon), NOW);
+        lock(&engine, key.as_bytes(), NOW).set_deadline(key.as_bytes(), Some(late));
+    }
+    let (mut sweep, mut steps) = (Some(Sweep::default()), 0);
+    while let Some(step) = sweep {
+        let (dropped, next) = engine.expire_step(step, NOW.plus(2000), 128);
+        assert_eq!(dropped, 0);
+        (sweep, steps) = (next, steps + 1);
+    }
+    assert!(steps > 2, "{steps} steps");
+    engine.assert_consistent();
+    assert_eq!(engine.expire_due(NOW.plus(100_064), 128), 6000);
+}
