@@ -18,6 +18,7 @@ use crate::{
     Fence, Governor, Identity, Node, NodeBackend, Parts,
     cluster::{Directory, Followed, Held, Keys, NodeRecord, SlotKeeper, boot_id},
     coordinator::Coordinator,
+    defragmentation::defragment,
     engine::{Engine, EngineConfig, EvictionPolicy},
     grpc::{self, GrpcListener},
     peer::{self, Membership, PeerConfig, PeerListener},
@@ -139,11 +140,13 @@ pub(crate) async fn client(
 }
 
 impl Assembly {
-    /// Begins to hold the process to its memory.
+    /// Begins to hold the process to its memory, and to keep that from being wasted.
     pub(crate) fn govern(&self) {
-        let governor = Arc::clone(&self.governor);
         let first = self.threads.workers.first();
+        let governor = Arc::clone(&self.governor);
         first.spawn(async move { governor.govern().await });
+        let governor = Arc::clone(&self.governor);
+        first.spawn(async move { defragment(&governor).await });
     }
 
     /// Serves RESP with a backend.

@@ -11,7 +11,9 @@ use larder_proxy::{
     Access, Backend, Closed, ConfigError, Info, Revoked, SlowLog, settings::parse_bytes,
 };
 
-use crate::{engine::EvictionPolicy, log::Position, memory, node::Node, standing};
+use crate::{
+    allocator::Allocator, engine::EvictionPolicy, log::Position, memory, node::Node, standing,
+};
 
 /// Serves a node's slots in place.
 #[derive(Debug)]
@@ -76,6 +78,7 @@ impl Backend for NodeBackend {
             engine.used_memory() as u64,
             memory::resident_bytes(),
         );
+        let allocator = Allocator::now();
         info.section("Memory")
             .bytes("used_memory", used)
             .bytes("used_memory_rss", resident)
@@ -86,7 +89,17 @@ impl Backend for NodeBackend {
                 "mem_fragmentation_ratio",
                 format!("{:.2}", resident as f64 / used.max(1) as f64),
             )
-            .line("mem_allocator", "jemalloc");
+            .line("mem_allocator", "jemalloc")
+            .line("allocator_allocated", allocator.allocated)
+            .line("allocator_active", allocator.active)
+            .line(
+                "allocator_frag_ratio",
+                format!(
+                    "{:.2}",
+                    allocator.active as f64 / allocator.allocated.max(1) as f64
+                ),
+            )
+            .line("allocator_frag_bytes", allocator.gaps());
         info.section("Stats")
             .line("expired_keys", stats.expired)
             .line("evicted_keys", stats.evicted)

@@ -14,11 +14,13 @@
 //! memberships driven.
 
 mod admin;
+mod allocator;
 mod assembly;
 mod backend;
 pub mod cluster;
 pub mod command;
 pub mod coordinator;
+mod defragmentation;
 pub mod dev;
 pub mod election;
 pub mod engine;

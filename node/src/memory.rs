@@ -16,10 +16,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tikv_jemalloc_ctl::{epoch, stats};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::node::Node;
+use crate::{allocator::Allocator, node::Node};
 
 /// How often the process is measured, beside when much was written.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -78,6 +77,11 @@ impl Governor {
         self.nodes.lock().push(Arc::downgrade(node));
     }
 
+    /// The nodes that it counts, those included that are gone.
+    pub(crate) fn nodes(&self) -> Vec<Weak<Node>> {
+        self.nodes.lock().clone()
+    }
+
     /// Measures from time to time, for as long as this is polled.
     pub(crate) async fn govern(&self) {
         let mut ticks = interval(INTERVAL);
@@ -128,11 +132,7 @@ fn limit(allowed: usize, in_use: usize, engines: usize, most: usize, now: usize)
 /// Bytes of memory that the operating system counts for this process, without pages that the allocator holds but
 /// nobody uses.
 fn in_use_bytes() -> u64 {
-    let idle = epoch::advance()
-        .and_then(|_| Ok(stats::resident::read()?.saturating_sub(stats::active::read()?)));
-    let metadata = stats::metadata::read().unwrap_or(0);
-    let idle = idle.unwrap_or(0).saturating_sub(metadata);
-    resident_bytes().saturating_sub(idle as u64)
+    resident_bytes().saturating_sub(Allocator::now().idle() as u64)
 }
 
 /// Bytes of memory that the operating system counts for this process; 0 if it does not say.

@@ -2,13 +2,13 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use larder_tests::dev::Dev;
 use larder_tests::raw::Connection;
 use larder_tests::reply::Reply;
+use larder_tests::serve::info;
 use larder_tests::wait;
 
 const LIMIT: u64 = 128 << 20;
@@ -102,12 +102,13 @@ fn three_times_the_limit_is_written_and_the_process_stays_within_a_tenth_of_it()
             "last:{index} was evicted"
         );
     }
-    let kept = larder.connect().ask("DBSIZE").integer();
-    assert!(
-        kept > 200_000,
-        "only {kept} small entries are kept in {} MB",
-        LIMIT >> 20
-    );
+    // What is left of longer values lies scattered over memory until it is moved together: the keys may have that again.
+    wait::until("the keys may take what they could", || {
+        sum(&larder, "memory", "maxmemory_effective") > LIMIT / 8 * 5
+    });
+    // How many entries these are depends on the policy: some keep the old that was never read, which is longer here.
+    let kept = sum(&larder, "memory", "used_memory");
+    assert!(kept > LIMIT / 3, "only {} MB are in use", kept >> 20);
 }
 
 #[test]
@@ -135,19 +136,17 @@ fn the_memory_of_expired_keys_comes_back_by_itself() {
         connection.ask("DBSIZE").integer() == 0
     });
     assert_eq!(connection.ask("RANDOMKEY"), Reply::Null);
-    let expired: u64 = larder
-        .nodes
-        .iter()
-        .map(|node| expired_keys(node.resp))
-        .sum();
-    assert_eq!(expired, 100_000);
+    assert_eq!(sum(&larder, "stats", "expired_keys"), 100_000);
 }
 
-/// How many keys a node says have expired.
-fn expired_keys(node: SocketAddr) -> u64 {
-    let info = Connection::tcp(node).ask("INFO stats").text();
-    info.lines()
-        .find_map(|line| line.strip_prefix("expired_keys:"))
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or_else(|| panic!("no expired_keys: {info}"))
+/// The sum of a number that every node reports.
+fn sum(larder: &Dev, section: &str, field: &str) -> u64 {
+    let numbers = larder.nodes.iter().map(|node| {
+        let info = info(node.resp, section);
+        let number = info
+            .get(field)
+            .and_then(|number| number.parse::<u64>().ok());
+        number.unwrap_or_else(|| panic!("no {field}: {info:?}"))
+    });
+    numbers.sum()
 }

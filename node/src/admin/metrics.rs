@@ -13,6 +13,7 @@ use super::{
     },
 };
 use crate::{
+    allocator::Allocator,
     cluster::{Directory, Followed, ShardRecord},
     engine::Stats,
     memory,
@@ -279,6 +280,17 @@ fn process(text: &mut Text, followed: &Followed, directory: &Directory) {
         "larder_memory_resident_bytes",
         "Memory of the process, as the operating system counts it.",
         memory::resident_bytes() as f64,
+    );
+    let allocator = Allocator::now();
+    one(
+        "larder_memory_allocated_bytes",
+        "Memory that the process has from its allocator.",
+        allocator.allocated as f64,
+    );
+    one(
+        "larder_memory_active_bytes",
+        "Pages of memory of which some part is allocated: what is more than that is fragmentation.",
+        allocator.active as f64,
     );
     one(
         "larder_coordinator_connected",

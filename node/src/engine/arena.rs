@@ -9,6 +9,8 @@
 //!
 //! Source: S. Rumble, A. Kejriwal, J. Ousterhout, "Log-structured Memory for DRAM-based Storage", FAST 2014.
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes};
 
 use super::blocks::{Address, Blocks, RECORD_BYTES_MAX};
@@ -320,6 +322,11 @@ impl Arena {
             offset += record.len();
         }
         self.blocks.give_back(number);
+    }
+
+    /// See [`Blocks::relocate`].
+    pub(super) fn relocate(&mut self, blocks: Range<usize>, vacated: &mut Vec<Box<[u8]>>) -> bool {
+        self.blocks.relocate(blocks, vacated)
     }
 
     /// Whether a packed entry can have this version.

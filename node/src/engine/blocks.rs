@@ -1,6 +1,7 @@
 //! The blocks of a stripe, in which records lie one after the other, and holes between them.
 
 use std::mem;
+use std::ops::Range;
 
 use super::size_class::allocated;
 
@@ -245,6 +246,18 @@ impl Blocks {
         let mut block = block.into_vec();
         block.truncate(fill.used.into());
         block
+    }
+
+    /// Allocates these blocks anew, as far as they are there, and adds the memory they had to `vacated`. Tells whether
+    /// there are blocks after them.
+    pub(super) fn relocate(&mut self, numbers: Range<usize>, vacated: &mut Vec<Box<[u8]>>) -> bool {
+        let end = numbers.end.min(self.memory.len());
+        let those = &mut self.memory[numbers.start.min(end)..end];
+        for block in those.iter_mut().filter(|block| !block.is_empty()) {
+            let copy = block.clone();
+            vacated.push(mem::replace(block, copy));
+        }
+        end < self.memory.len()
     }
 
     /// The number of a block that was taken out may be used again.

@@ -1,6 +1,7 @@
 //! One stripe's entries and what is known about them as a whole. Single-threaded: `Engine` puts the lock around it.
 
 use std::mem::offset_of;
+use std::ops::Range;
 
 use crate::log::Position;
 
@@ -89,6 +90,11 @@ impl Stripe {
     pub(super) fn set_usage(&mut self, place: Place, usage: Usage) {
         let at = self.table.cell(place).at();
         self.arena.set_usage(at, usage);
+    }
+
+    /// Allocates these blocks anew. Tells whether there are more.
+    pub(super) fn relocate(&mut self, blocks: Range<usize>, vacated: &mut Vec<Box<[u8]>>) -> bool {
+        self.arena.relocate(blocks, vacated)
     }
 
     /// Where the key's entry stands.

@@ -292,3 +292,30 @@ impl Engine {
         }
     }
 }
+
+#[test]
+fn a_relocation_moves_every_record_and_changes_nothing() {
+    let engine = engine(0);
+    let key = |index: usize| format!("key:{index}");
+    for index in 0..20_000 {
+        let value = vec![b'v'; index % 1200];
+        put(&engine, key(index).as_bytes(), &value, None, NOW);
+    }
+    let used = engine.used_memory();
+    let (mut next, mut moved, mut most) = (Some(Relocation::default()), 0, 0);
+    while let Some(from) = next {
+        let mut vacated = Vec::new();
+        next = engine.relocate(from, &mut vacated);
+        moved += vacated.iter().map(|block| block.len()).sum::<usize>();
+        most = most.max(vacated.len());
+    }
+    assert!(
+        moved > used / 2 && moved < used && most <= 64,
+        "{moved} {most}"
+    );
+    assert_eq!(engine.used_memory(), used);
+    for index in 0..20_000 {
+        let value = get(&engine, key(index).as_bytes(), NOW).unwrap();
+        assert_eq!(value, vec![b'v'; index % 1200]);
+    }
+}

@@ -26,6 +26,7 @@ enum Step {
     Get(usize),
     Wait(u64),
     Expire,
+    Relocate,
     Flush,
     /// Opens the slots of some keys and closes all others.
     Open(Vec<usize>),
@@ -48,6 +49,7 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => key.clone().prop_map(Step::Get),
         4 => (0..700_u64).prop_map(Step::Wait),
         1 => Just(Step::Expire),
+        1 => Just(Step::Relocate),
         1 => Just(Step::Flush),
         1 => vec(key, 0..10).prop_map(Step::Open),
         1 => proptest::bool::weighted(0.3).prop_map(Step::Passive),
@@ -133,7 +135,8 @@ fn key_of(step: &Step) -> Option<usize> {
     match *step {
         Step::Put(key, ..) | Step::Edit(key, _) | Step::SetDeadline(key, _) => Some(key),
         Step::Remove(key) | Step::Rename(key, _) | Step::Copy(key, _) => Some(key),
-        Step::Get(_) | Step::Wait(_) | Step::Expire | Step::Flush => None,
+        Step::Get(_) | Step::Wait(_) | Step::Expire => None,
+        Step::Relocate | Step::Flush => None,
         Step::Open(_) | Step::Passive(_) => None,
     }
 }
@@ -200,6 +203,12 @@ fn apply(engine: &Engine, model: &mut Model, step: Step) {
         Step::Expire => {
             let dropped = engine.expire_due(now, 2);
             assert!(!model.passive || dropped == 0);
+        }
+        Step::Relocate => {
+            let mut next = Some(Relocation::default());
+            while let Some(from) = next {
+                next = engine.relocate(from, &mut Vec::new());
+            }
         }
         Step::Flush => {
             let flushed = engine.flush(now).is_ok();

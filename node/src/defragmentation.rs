@@ -1,0 +1,96 @@
+//! Active defragmentation: gives memory back to the operating system that is held up between records.
+//!
+//! When values of one length replace those of another, what remains of the old ones lies scattered over pages that
+//! nothing else can use. Then the process takes more memory than its keys, and the governor lets them have less. So while
+//! the allocator has much more in pages that are in use than in what it gave out, all records move together, a little at
+//! a time. What a pass could not cure is not tried again before it has become more.
+
+use std::{sync::Weak, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    allocator::Allocator,
+    engine::{Engine, Relocation},
+    memory::Governor,
+    node::Node,
+};
+
+/// How often it is seen whether there is anything to do.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long records are moved before whatever else the thread does has its turn.
+const TURN: Duration = Duration::from_micros(500);
+
+/// And how long nothing is moved then: it takes one part in twenty of a thread.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Gaps are worth a pass from this part of what is in use on, and from so many bytes.
+const GAPS_PART: usize = 8;
+const GAPS_BYTES_MIN: usize = 8 * 1024 * 1024;
+
+/// Defragments for as long as it is polled.
+pub(crate) async fn defragment(governor: &Governor) {
+    let mut incurable = 0;
+    loop {
+        sleep(LOOK).await;
+        let allocator = Allocator::now();
+        let before = allocator.gaps();
+        incurable = before.min(incurable);
+        if !is_worth_a_pass(allocator, incurable) {
+            continue;
+        }
+        for node in governor.nodes() {
+            pass(&node).await;
+        }
+        incurable = Allocator::now().gaps();
+        tracing::debug!(before, after = incurable, "defragmented");
+    }
+}
+
+/// Moves all records of a node.
+async fn pass(node: &Weak<Node>) {
+    let mut next = Some(Relocation::default());
+    while let (Some(from), Some(node)) = (next, node.upgrade()) {
+        next = turn(node.engine(), from);
+        drop(node);
+        sleep(PAUSE).await;
+    }
+}
+
+fn turn(engine: &Engine, from: Relocation) -> Option<Relocation> {
+    let begun = Instant::now();
+    let (mut next, mut vacated) = (Some(from), Vec::new());
+    while let Some(from) = next
+        && begun.elapsed() < TURN
+    {
+        next = engine.relocate(from, &mut vacated);
+    }
+    next
+}
+
+/// Whether moving everything may help, if these many bytes of gaps are left after it in any case.
+fn is_worth_a_pass(allocator: Allocator, incurable: usize) -> bool {
+    let much = (allocator.allocated / GAPS_PART).max(GAPS_BYTES_MIN);
+    allocator.gaps() > much.max(incurable + incurable / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: usize = 1024 * 1024;
+
+    #[test]
+    fn gaps_are_worth_a_pass_if_they_are_large_and_new() {
+        let with_gaps = |bytes| Allocator {
+            allocated: 100 * MB,
+            active: 100 * MB + bytes,
+            ..Allocator::default()
+        };
+        assert!(is_worth_a_pass(with_gaps(13 * MB), 0));
+        assert!(!is_worth_a_pass(with_gaps(12 * MB), 0));
+        assert!(!is_worth_a_pass(with_gaps(24 * MB), 20 * MB));
+        assert!(is_worth_a_pass(with_gaps(26 * MB), 20 * MB));
+    }
+}
