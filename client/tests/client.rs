@@ -15,7 +15,7 @@ use larder_client::{
     proto::resp::Reply,
 };
 use support::{Fault, TestCluster, keys_of};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
 /// Fails if it takes longer than anything here should.
 async fn soon<F: Future>(future: F) -> F::Output {
@@ -168,7 +168,13 @@ async fn retries_end_with_the_budget() {
         .retry_budget(0.0, 3);
     let client = thrifty.connect(cluster.seeds()).await.unwrap();
     cluster.nodes[0].state.plan(|_| Some(Fault::Lose));
-    let error = soon(client.get::<()>("a")).await.unwrap_err();
+    // Time pays for ten retries a second: a single call, which pauses between them, might never run out of them.
+    let mut calls = JoinSet::new();
+    for _ in 0..64 {
+        let client = client.clone();
+        calls.spawn(async move { client.get::<()>("a").await });
+    }
+    let error = soon(calls.join_next()).await.unwrap().unwrap().unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Exhausted);
     assert!(!error.may_have_been_applied());
     assert!(error.to_string().contains("lost on request"), "{error}");
