@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod common;
+
 use std::fs;
 use std::hint::black_box;
 use std::process::Command;
@@ -20,11 +22,7 @@ use larder_node::engine::{
 use larder_node::log::Log;
 use larder_proto::Slot;
 
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-const NOW: Millis = Millis(1_800_000_000_000);
-const VALUE: [u8; 64] = [b'v'; 64];
+use common::{NOW, VALUE, key};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -70,17 +68,6 @@ fn main() {
 
 fn engine() -> Engine {
     Engine::new(EngineConfig::default(), Arc::new(Log::new()))
-}
-
-/// An 11-byte key.
-fn key(number: usize) -> [u8; 11] {
-    let mut key = *b"k0000000000";
-    let mut rest = number;
-    for digit in key[1..].iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    key
 }
 
 fn put(engine: &Engine, number: usize, value: &[u8], deadline: Option<Millis>) {

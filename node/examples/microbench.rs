@@ -6,6 +6,8 @@
 //! An example and not a bench target: cargo builds those, and all they depend on, with panics that unwind. This is the
 //! code that is shipped.
 
+mod common;
+
 use std::cell::LazyCell;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,20 +15,16 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use larder_node::engine::{AHEAD_MAX, Engine, EngineConfig, Millis, entry_bytes};
+use larder_node::engine::{AHEAD_MAX, Engine, EngineConfig, entry_bytes};
 use larder_node::log::Log;
 use larder_proto::Slot;
 use rustix::time::{ClockId, clock_gettime};
 
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+use common::{KEY_BYTES, NOW, VALUE, key};
 
 const SIZES: [(&str, usize); 2] = [("100k", 100_000), ("2M", 2_000_000)];
-const NOW: Millis = Millis(1_800_000_000_000);
-const VALUE: [u8; 64] = [b'v'; 64];
 /// Of another length, in bytes.
 const OTHER: usize = 30;
-const KEY_BYTES: usize = 11;
 /// Entries that are put or removed at a time, in between which the others are.
 const TURN: u64 = 10_000;
 /// Entries that come due at once.
@@ -234,16 +232,6 @@ fn put(engine: &Engine, number: usize, length: usize) {
 fn remove(engine: &Engine, number: usize) {
     let key = key(number);
     black_box(engine.lock(Slot::of(&key), NOW).remove(&key));
-}
-
-fn key(number: usize) -> [u8; KEY_BYTES] {
-    let mut key = *b"k0000000000";
-    let mut rest = number;
-    for digit in key[1..].iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    key
 }
 
 /// All entries again and again, in an order that no cache foresees, and another one than they were written in.

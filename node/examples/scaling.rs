@@ -13,6 +13,8 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod common;
+
 use std::fs;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,16 +22,13 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use larder_node::engine::{Engine, EngineConfig, Millis};
+use larder_node::engine::{Engine, EngineConfig};
 use larder_node::log::Log;
 use larder_proto::Slot;
 use rustix::time::{ClockId, clock_gettime};
 
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+use common::{NOW, VALUE, key};
 
-const NOW: Millis = Millis(1_800_000_000_000);
-const VALUE: [u8; 64] = [b'v'; 64];
 const HOT: usize = 100;
 /// Operations between two looks at whether it is over.
 const BETWEEN_LOOKS: usize = 256;
@@ -305,15 +304,4 @@ fn put(engine: &Engine, number: usize) {
     let mut locked = engine.lock(Slot::of(&key), NOW);
     let put = locked.put(&key, &VALUE, None);
     black_box(put.expect("nothing is too long"));
-}
-
-/// An 11-byte key.
-fn key(number: usize) -> [u8; 11] {
-    let mut key = *b"k0000000000";
-    let mut rest = number;
-    for digit in key[1..].iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    key
 }

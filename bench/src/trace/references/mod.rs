@@ -11,9 +11,58 @@ mod tests;
 
 use clap::ValueEnum;
 
+use super::{
+    expiring::Forget,
+    replay::{Access, Cache},
+};
+
 pub(super) use belady::{Belady, NextUses};
 pub(super) use queued::{Order, Queued};
 pub(super) use s3fifo::S3Fifo;
+
+/// A cache that holds the numbers of keys, in queues.
+trait Queues: Forget {
+    fn contains(&self, key: u32) -> bool;
+
+    /// Uses an entry that is there.
+    fn touch(&mut self, key: u32);
+
+    /// Writes an entry that is shorter than the cache, which then has no more than it may.
+    fn write(&mut self, key: u32, bytes: u64);
+
+    fn bytes_max(&self) -> u64;
+
+    /// How many entries there are.
+    fn count(&self) -> usize;
+}
+
+impl<Q: Queues> Cache for Q {
+    fn get(&mut self, access: &Access<'_>) -> bool {
+        let hit = self.contains(access.key);
+        if hit {
+            self.touch(access.key);
+        }
+        hit
+    }
+
+    fn put(&mut self, access: &Access<'_>) -> bool {
+        if access.entry_bytes > self.bytes_max() {
+            self.forget(access.key);
+        } else {
+            self.write(access.key, access.entry_bytes);
+        }
+        // Where an entry keeps its place when it grows, it may be the one that goes.
+        self.contains(access.key)
+    }
+
+    fn remove(&mut self, access: &Access<'_>) {
+        self.forget(access.key);
+    }
+
+    fn len(&self) -> usize {
+        self.count()
+    }
+}
 
 /// A cache to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,10 +1,10 @@
 //! Exact LRU and exact FIFO: one queue.
 
-use super::links::{Links, Queue};
-use crate::trace::{
-    expiring::Forget,
-    replay::{Access, Cache},
+use super::{
+    Queues,
+    links::{Links, Queue},
 };
+use crate::trace::expiring::Forget;
 
 /// What a use does to an entry's place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +33,6 @@ impl Queued {
             bytes_max,
         }
     }
-
-    fn contains(&self, key: u32) -> bool {
-        self.links.bytes(key) > 0
-    }
-
-    fn touch(&mut self, key: u32) {
-        if self.order == Order::Lru {
-            let bytes = self.links.remove(&mut self.queue, key);
-            self.links.push(&mut self.queue, key, bytes);
-        }
-    }
 }
 
 impl Forget for Queued {
@@ -54,21 +43,19 @@ impl Forget for Queued {
     }
 }
 
-impl Cache for Queued {
-    fn get(&mut self, access: &Access<'_>) -> bool {
-        let hit = self.contains(access.key);
-        if hit {
-            self.touch(access.key);
-        }
-        hit
+impl Queues for Queued {
+    fn contains(&self, key: u32) -> bool {
+        self.links.bytes(key) > 0
     }
 
-    fn put(&mut self, access: &Access<'_>) -> bool {
-        let (key, bytes) = (access.key, access.entry_bytes);
-        if bytes > self.bytes_max {
-            self.forget(key);
-            return false;
+    fn touch(&mut self, key: u32) {
+        if self.order == Order::Lru {
+            let bytes = self.links.remove(&mut self.queue, key);
+            self.links.push(&mut self.queue, key, bytes);
         }
+    }
+
+    fn write(&mut self, key: u32, bytes: u64) {
         if self.contains(key) {
             self.links.resize(&mut self.queue, key, bytes);
             self.touch(key);
@@ -80,15 +67,13 @@ impl Cache for Queued {
         {
             self.links.remove(&mut self.queue, oldest);
         }
-        // Where an entry keeps its place when it grows, it may be the one that goes.
-        self.contains(key)
     }
 
-    fn remove(&mut self, access: &Access<'_>) {
-        self.forget(access.key);
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.queue.len()
     }
 }

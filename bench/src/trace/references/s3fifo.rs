@@ -12,11 +12,11 @@
 //! The paper counts objects. Here queues have bytes: small a tenth of the cache, main the rest, and the ghost queue the
 //! names of entries that took as much as main may.
 
-use super::links::{Links, Queue};
-use crate::trace::{
-    expiring::Forget,
-    replay::{Access, Cache},
+use super::{
+    Queues,
+    links::{Links, Queue},
 };
+use crate::trace::expiring::Forget;
 
 /// The small queue's part of the cache, as its denominator.
 const SMALL_PART: u64 = 10;
@@ -79,10 +79,6 @@ impl S3Fifo {
         self.states[key as usize].place
     }
 
-    fn contains(&self, key: u32) -> bool {
-        matches!(self.place(key), Place::Small | Place::Main)
-    }
-
     fn queue(&mut self, place: Place) -> Option<(&mut Links, &mut Queue)> {
         let queue = match place {
             Place::Nowhere => return None,
@@ -102,11 +98,6 @@ impl S3Fifo {
             links.push(queue, key, bytes);
         }
         self.states[key as usize] = State { place, uses };
-    }
-
-    fn touch(&mut self, key: u32) {
-        let uses = &mut self.states[key as usize].uses;
-        *uses = (*uses + 1).min(USES_MAX);
     }
 
     /// Makes room for so many bytes.
@@ -195,21 +186,17 @@ impl Forget for S3Fifo {
     }
 }
 
-impl Cache for S3Fifo {
-    fn get(&mut self, access: &Access<'_>) -> bool {
-        let hit = self.contains(access.key);
-        if hit {
-            self.touch(access.key);
-        }
-        hit
+impl Queues for S3Fifo {
+    fn contains(&self, key: u32) -> bool {
+        matches!(self.place(key), Place::Small | Place::Main)
     }
 
-    fn put(&mut self, access: &Access<'_>) -> bool {
-        let (key, bytes) = (access.key, access.entry_bytes);
-        if bytes > self.bytes_max {
-            self.forget(key);
-            return false;
-        }
+    fn touch(&mut self, key: u32) {
+        let uses = &mut self.states[key as usize].uses;
+        *uses = (*uses + 1).min(USES_MAX);
+    }
+
+    fn write(&mut self, key: u32, bytes: u64) {
         if self.contains(key) {
             self.touch(key);
             if let Some((links, queue)) = self.queue(self.place(key)) {
@@ -225,14 +212,13 @@ impl Cache for S3Fifo {
             };
             self.place_in(place, key, bytes, 0);
         }
-        self.contains(key)
     }
 
-    fn remove(&mut self, access: &Access<'_>) {
-        self.forget(access.key);
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.small.len() + self.main.len()
     }
 }
