@@ -2,12 +2,16 @@
 //!
 //! When values of one length replace those of another, what remains of the old ones lies scattered over pages that
 //! nothing else can use. Then the process takes more memory than its keys, and the governor lets them have less. So while
-//! the allocator has much more in pages that are in use than in what it gave out, all records move together, a little at
-//! a time. What a pass could not cure is not tried again before it has become more.
+//! the allocator has much more in pages that are in use than in what it gave out, all blocks of records move together, a
+//! little at a time. Long values have pages of their own and stay. What a pass could not cure is not tried again before it
+//! has become more.
 
 use std::{sync::Weak, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use crate::{
     allocator::Allocator,
@@ -52,19 +56,23 @@ pub(crate) async fn defragment(governor: &Governor) {
 async fn pass(node: &Weak<Node>) {
     let mut next = Some(Relocation::default());
     while let (Some(from), Some(node)) = (next, node.upgrade()) {
-        next = turn(node.engine(), from);
+        let mut vacated = Vec::new();
+        next = turn(node.engine(), from, &mut vacated);
         drop(node);
+        // Freed on this thread, it would be the first to be allocated in the next turn: the allocator keeps some for the
+        // thread that freed it.
+        spawn_blocking(move || drop(vacated));
         sleep(PAUSE).await;
     }
 }
 
-fn turn(engine: &Engine, from: Relocation) -> Option<Relocation> {
+fn turn(engine: &Engine, from: Relocation, vacated: &mut Vec<Box<[u8]>>) -> Option<Relocation> {
     let begun = Instant::now();
-    let (mut next, mut vacated) = (Some(from), Vec::new());
+    let mut next = Some(from);
     while let Some(from) = next
         && begun.elapsed() < TURN
     {
-        next = engine.relocate(from, &mut vacated);
+        next = engine.relocate(from, vacated);
     }
     next
 }

@@ -9,7 +9,8 @@
 //!
 //! A node's threads are [`larder_proxy::Workers`]; each serves its connections alone, and they meet in the engine's
 //! striped locks. Each node has two tasks of its own: one follows the topology, the other drops expired
-//! keys. One task of the process, the `Governor`'s, holds it to its memory. What keeps shards alive has one thread for
+//! keys. Two tasks of the process, the `Governor`'s, hold it to its memory and move together what lies scattered there.
+//! What keeps shards alive has one thread for
 //! itself, so that load on the workers delays no heartbeat: the records are followed there, leases kept, and the nodes'
 //! memberships driven.
 

@@ -29,6 +29,9 @@ pub struct Closed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked;
 
+/// Most keys that are worth reading ahead at once: about as many lines as a core fetches at a time.
+pub const AHEAD_MAX: usize = 16;
+
 /// The part of the keyspace in this process, if any.
 pub trait Backend: Send + Sync + 'static {
     /// The name of the node whose shard is served in place; `None` for a proxy.
@@ -56,7 +59,8 @@ pub trait Backend: Send + Sync + 'static {
         out: &mut Output,
     ) -> Result<u64, Closed>;
 
-    /// Says which keys the next commands are about, so that they can be fetched together. Changes nothing.
+    /// Says which keys the next commands are about, [`AHEAD_MAX`] at most, so that they can be fetched together. Changes
+    /// nothing.
     fn warm(&self, keys: &[&[u8]]);
 
     /// Whether replies may leave that tell of what was executed in this reign, up to this position of the log. Cheap.

@@ -51,7 +51,9 @@ async fn exchange(
             return Ok(());
         }
         let busy = before - input.len() > BUSY_BYTES;
-        if busy || flow == Flow::Settle || !session.out.is_empty() {
+        if busy || flow == Flow::Settle {
+            yield_now().await;
+        } else if !session.out.is_empty() {
             turns.give().await;
         }
         send(front, socket, session).await?;

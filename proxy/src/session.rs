@@ -14,7 +14,7 @@ use larder_proto::{
 };
 
 use crate::{
-    backend::{Access, Revoked},
+    backend::{AHEAD_MAX, Access, Revoked},
     batch::{self, Batch},
     command as handlers,
     front::{Front, View, now_ms},
@@ -54,9 +54,6 @@ pub(crate) enum Flow {
 }
 
 const VIEWED: &str = "a session that runs nothing has its view";
-
-/// Commands to look ahead for the keys of.
-const AHEAD: usize = 16;
 
 /// With less input than this, there are hardly two commands in it.
 const AHEAD_BYTES_MIN: usize = 64;
@@ -149,7 +146,7 @@ impl Session {
         let mut warm = 0;
         loop {
             if warm == 0 && self.in_place.is_open() {
-                warm = AHEAD;
+                warm = AHEAD_MAX;
                 self.warm(input, bulk_bytes_max);
             }
             warm -= usize::from(warm > 0);
@@ -196,8 +193,8 @@ impl Session {
             bulk_bytes_max,
             authenticated: true,
         };
-        let (mut keys, mut count) = ([&[][..]; AHEAD], 0);
-        input.look_ahead(AHEAD, limits, |key| {
+        let (mut keys, mut count) = ([&[][..]; AHEAD_MAX], 0);
+        input.look_ahead(AHEAD_MAX, limits, |key| {
             keys[count] = key;
             count += 1;
         });

@@ -70,8 +70,9 @@ impl Locked<'_> {
                 self.write(key, value, deadline, position.0);
             }
             Effect::Splice { key, offset, bytes } => {
-                let place = self.find(key).unwrap_or_else(|| self.insert_empty(key));
                 let end = offset + bytes.len();
+                let place = self.find(key);
+                let place = place.unwrap_or_else(|| self.insert_empty(key, end));
                 self.stripe
                     .touch(place, self.engine.tracked_use(), self.now);
                 self.stripe.change(place, |entry| {

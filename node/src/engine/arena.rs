@@ -153,6 +153,17 @@ impl Arena {
         }
     }
 
+    /// The value, if it has memory of its own.
+    pub(super) fn large(&self, at: Address) -> Option<&Large> {
+        match record::kind(self.record(at)) {
+            Kind::Packed(_) => None,
+            Kind::Object(number) => {
+                let Stored::Large(large) = &self.objects.get(number).value;
+                Some(large)
+            }
+        }
+    }
+
     pub(super) fn version(&self, at: Address) -> u64 {
         let record = self.record(at);
         match record::kind(record) {

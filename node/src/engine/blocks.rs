@@ -3,7 +3,7 @@
 use std::mem;
 use std::ops::Range;
 
-use super::size_class::allocated;
+use super::size_class::{allocated, shares_pages};
 
 /// Bits of an address for the place in a block.
 const OFFSET_BITS: u32 = 12;
@@ -248,12 +248,13 @@ impl Blocks {
         block
     }
 
-    /// Allocates these blocks anew, as far as they are there, and adds the memory they had to `vacated`. Tells whether
-    /// there are blocks after them.
+    /// Allocates these blocks anew, as far as they are there and share pages with others, and adds the memory they had to
+    /// `vacated`. Tells whether there are blocks after them.
     pub(super) fn relocate(&mut self, numbers: Range<usize>, vacated: &mut Vec<Box<[u8]>>) -> bool {
         let end = numbers.end.min(self.memory.len());
         let those = &mut self.memory[numbers.start.min(end)..end];
-        for block in those.iter_mut().filter(|block| !block.is_empty()) {
+        let small = |block: &&mut Box<[u8]>| !block.is_empty() && shares_pages(block.len());
+        for block in those.iter_mut().filter(small) {
             let copy = block.clone();
             vacated.push(mem::replace(block, copy));
         }

@@ -4,7 +4,7 @@ use super::arena::Arena;
 use super::blocks::Address;
 use super::segment::Cell;
 use super::time::Millis;
-use super::value::Value;
+use super::value::{Large, Value};
 
 /// A live entry, in place, for as long as its stripe is locked.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,11 @@ impl<'a> Entry<'a> {
     /// The value, in place.
     pub fn value(&self) -> Value<'a> {
         self.arena.value(self.at)
+    }
+
+    /// The value, if it has memory of its own.
+    pub(super) fn large(&self) -> Option<&'a Large> {
+        self.arena.large(self.at)
     }
 
     /// When the entry expires, if it does.

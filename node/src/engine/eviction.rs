@@ -1,7 +1,8 @@
 //! Making room.
 //!
 //! Victims are chosen from samples: of some random entries, that goes which the policy would rather do without. Redis does
-//! the same; no list of all entries in some order has to be kept, nor locked by readers.
+//! the same; no list of all entries in some order has to be kept, nor locked by readers. S3-FIFO also keeps the order of
+//! the entries that are new (`s3fifo`).
 
 use super::blocks::Address;
 use super::locked::Locked;
@@ -224,8 +225,7 @@ impl Locked<'_> {
         let usage = self.stripe.usage(at);
         let rank = match policy {
             EvictionPolicy::AllKeysRandom | EvictionPolicy::VolatileRandom => 0,
-            EvictionPolicy::AllKeysS3Fifo => usage.queued_for(self.clock()),
-            _ => usage.staleness(policy.tracked_use(), self.now),
+            _ => usage.staleness(policy.tracked_use(), self.now, self.clock()),
         };
         let stripe = self.index;
         Candidate {

@@ -39,6 +39,7 @@ impl Engine {
             .map(|stripe| stripe.detach(position(stripe.position())))
             .collect();
         drop(stripes);
+        self.queues.clear();
         self.disposer.dispose(detached);
     }
 

@@ -18,7 +18,7 @@ use super::stripe::{Detached, Stripe};
 use super::table::Place;
 use super::time::Millis;
 use super::usage::{TrackedUse, Usage};
-use super::value::{LARGE_BYTES_MIN, Large, Value};
+use super::value::{LARGE_BYTES_MIN, Large};
 use super::{Engine, KEY_BYTES_MAX, StripeCell, entry_bytes, stripe_of};
 
 /// Blocks that one command empties at most of those with many holes.
@@ -185,7 +185,8 @@ impl<'a> Locked<'a> {
             deadline,
         };
         let Some(place) = found else {
-            self.insert(hash, fresh);
+            let length = fresh.value.bytes().len();
+            self.insert(hash, fresh, length);
             return;
         };
         self.stripe
@@ -197,17 +198,15 @@ impl<'a> Locked<'a> {
         });
     }
 
-    /// Adds an entry whose key the stripe does not have.
-    fn insert(&mut self, hash: u32, fresh: Fresh<'_>) {
-        let usage = match self.engine.tracked_use() {
-            TrackedUse::Queue => {
-                let bytes = entry_bytes(fresh.key.len(), fresh.value.bytes().len());
-                let stripe = self.index;
-                self.engine.arrive(Whereabouts { stripe, hash }, bytes);
-                Usage::queued(self.engine.queues.clock(stripe), 0)
-            }
-            tracked => Usage::new(tracked, self.now),
-        };
+    /// Adds an entry whose key the stripe does not have, and whose value is so long or soon will be.
+    fn insert(&mut self, hash: u32, fresh: Fresh<'_>, length: usize) {
+        let tracked = self.engine.tracked_use();
+        let stripe = self.index;
+        if tracked == TrackedUse::Queue {
+            let bytes = entry_bytes(fresh.key.len(), length);
+            self.engine.arrive(Whereabouts { stripe, hash }, bytes);
+        }
+        let usage = Usage::new(tracked, self.now, self.engine.queues.clock(stripe));
         self.stripe.insert(hash, fresh, usage);
     }
 
@@ -220,7 +219,9 @@ impl<'a> Locked<'a> {
         change: impl FnOnce(&mut [u8]),
     ) -> Result<Position, EngineError> {
         self.engine.check(key, range.end)?;
-        let place = self.live(key).unwrap_or_else(|| self.insert_empty(key));
+        let place = self
+            .live(key)
+            .unwrap_or_else(|| self.insert_empty(key, range.end));
         self.changed = true;
         self.stripe
             .touch(place, self.engine.tracked_use(), self.now);
@@ -285,18 +286,19 @@ impl<'a> Locked<'a> {
         }
         let entry = self.entry(place);
         let deadline = entry.deadline();
-        let value = match entry.value() {
-            Value::Bytes(value) => Bytes::copy_from_slice(value),
-            Value::Shared(value) => value.clone(),
+        let large = entry.large().cloned();
+        let bytes = match &large {
+            Some(large) => large.bytes().clone(),
+            None => Bytes::copy_from_slice(entry.value().bytes()),
         };
         let version = self.append(Effect::Put {
             key: to,
-            value: &value,
+            value: &bytes,
             deadline,
         });
-        let value = match value.len() < LARGE_BYTES_MIN {
-            true => FreshValue::Bytes(&value),
-            false => FreshValue::Large(Large::of(value.clone())),
+        let value = match large {
+            Some(large) if bytes.len() >= LARGE_BYTES_MIN => FreshValue::Large(large),
+            _ => FreshValue::Bytes(&bytes),
         };
         self.write(to, value, deadline, version);
         Ok(true)
@@ -404,8 +406,8 @@ impl<'a> Locked<'a> {
         self.stripe.find(self.engine.hash(key), key)
     }
 
-    /// Adds an empty string under a key that the stripe does not have.
-    pub(super) fn insert_empty(&mut self, key: &[u8]) -> Place {
+    /// Adds an empty string under a key that the stripe does not have; soon it will be so long.
+    pub(super) fn insert_empty(&mut self, key: &[u8], length: usize) -> Place {
         let hash = self.engine.hash(key);
         let empty = Fresh {
             key,
@@ -413,7 +415,7 @@ impl<'a> Locked<'a> {
             version: self.stripe.position.0,
             deadline: None,
         };
-        self.insert(hash, empty);
+        self.insert(hash, empty, length);
         let place = self.stripe.find(hash, key);
         place.expect("it was just inserted")
     }

@@ -66,7 +66,7 @@ pub use entry::Entry;
 pub use error::EngineError;
 pub use expiry::Sweep;
 pub use larder_proto::limits::KEY_BYTES_MAX;
-pub use larder_proxy::{Access, Closed};
+pub use larder_proxy::{AHEAD_MAX, Access, Closed};
 pub use locked::Locked;
 pub use policy::EvictionPolicy;
 pub use relocate::Relocation;
@@ -75,7 +75,6 @@ pub use stats::Stats;
 pub use time::Millis;
 pub use usage::TrackedUse;
 pub use value::{LARGE_BYTES_MIN, Value};
-pub use warm::AHEAD_MAX;
 
 use flush::Disposer;
 use gate::Gate;
@@ -200,11 +199,6 @@ impl Engine {
     /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// How many entries have a deadline.
-    pub fn keys_with_expiry(&self) -> usize {
-        self.stats().keys_with_expiry
     }
 
     /// Bytes of memory that the engine takes, as the allocator rounds them. What was flushed and is not yet freed counts.

@@ -6,9 +6,6 @@
 /// Classes of this size and larger are made of whole pages.
 const LARGE: usize = 16 * 1024;
 
-/// jemalloc places every large allocation at a random offset in an extra page ("cache oblivious"), which is touched.
-const LARGE_PADDING: usize = 4096;
-
 /// The size class that holds `bytes`: the largest allocation that costs no more.
 pub(super) const fn size_class(bytes: usize) -> usize {
     if bytes <= 8 {
@@ -21,14 +18,15 @@ pub(super) const fn size_class(bytes: usize) -> usize {
     bytes.next_multiple_of(spacing)
 }
 
-/// Bytes of memory that an allocation of `bytes` takes.
+/// Bytes of memory that an allocation of `bytes` takes. (jemalloc would place a large one at a random offset in an extra
+/// page, were it not told that it is not to be `cache_oblivious`.)
 pub(super) const fn allocated(bytes: usize) -> usize {
-    let class = size_class(bytes);
-    if class >= LARGE {
-        class + LARGE_PADDING
-    } else {
-        class
-    }
+    size_class(bytes)
+}
+
+/// Whether an allocation of `bytes` lies in pages with others.
+pub(super) const fn shares_pages(bytes: usize) -> bool {
+    size_class(bytes) < LARGE
 }
 
 #[cfg(test)]

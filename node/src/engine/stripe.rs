@@ -233,9 +233,12 @@ impl Stripe {
         })
     }
 
-    /// The entry whose deadline comes first.
+    /// The entry whose deadline comes first; one that comes early, where many have been put off since they were set.
     pub(super) fn due_first(&mut self) -> Option<Address> {
-        loop {
+        /// Blocks to look through before waiting commands are let in.
+        const BLOCKS_MAX: usize = 64;
+        let mut earliest = None;
+        for _ in 0..BLOCKS_MAX {
             let block = self.deadlines.soonest()?;
             let entries = self.with_deadline_in(block).into_iter();
             let first = entries.min_by_key(|&at| self.arena.deadline(at));
@@ -243,7 +246,10 @@ impl Stripe {
             if !self.deadlines.put_off(block, deadline) {
                 return first;
             }
+            let both = earliest.into_iter().chain(deadline.zip(first));
+            earliest = both.min_by_key(|&(deadline, _)| deadline);
         }
+        earliest.map(|(_, first)| first)
     }
 
     fn with_deadline_in(&self, block: usize) -> Vec<Address> {
@@ -252,21 +258,30 @@ impl Stripe {
         with_deadline.collect()
     }
 
-    /// A step of keeping times of use from looking new again: once in a while a block is looked through.
+    /// A step of keeping times of use from looking new again: once in a while some blocks are looked through.
     pub(super) fn age(&mut self, tracked: TrackedUse, now: Millis) {
-        /// Steps a block. Some ten steps a second get through a million entries in half a day.
+        /// Steps until the next look: 3 s at some ten steps a second.
         const STEPS: usize = 32;
-        self.age_steps = self.age_steps.wrapping_add(1);
-        if !self.age_steps.is_multiple_of(STEPS) || self.table.len() == 0 {
+        /// Looks after which every block has been looked through, be there ever so many: less than three days.
+        const LOOKS_MAX: usize = 1 << 16;
+        if tracked != TrackedUse::Time {
             return;
         }
-        let block = self.age_steps / STEPS % self.arena.blocks_count();
-        let entries: Vec<_> = self.arena.entries_of(block).collect();
-        for at in entries {
-            let old = self.arena.usage(at);
-            let usage = old.aged(tracked, now);
-            if usage != old {
-                self.arena.set_usage(at, usage);
+        self.age_steps = self.age_steps.wrapping_add(1);
+        let count = self.arena.blocks_count();
+        if !self.age_steps.is_multiple_of(STEPS) || count == 0 {
+            return;
+        }
+        let at_once = count.div_ceil(LOOKS_MAX);
+        let first = self.age_steps / STEPS * at_once;
+        for block in first..first + at_once {
+            let entries: Vec<_> = self.arena.entries_of(block % count).collect();
+            for at in entries {
+                let old = self.arena.usage(at);
+                let usage = old.aged(now);
+                if usage != old {
+                    self.arena.set_usage(at, usage);
+                }
             }
         }
     }

@@ -68,12 +68,12 @@ impl Usage {
         Usage(bits & MASK)
     }
 
-    /// Of an entry that is new.
-    pub(super) fn new(tracked: TrackedUse, now: Millis) -> Usage {
+    /// Of an entry that is new, at this time of its queue's clock.
+    pub(super) fn new(tracked: TrackedUse, now: Millis, clock: u32) -> Usage {
         match tracked {
             TrackedUse::Time => Usage(units(now)),
             TrackedUse::Count => Usage(minutes(now) << 8 | COUNT_FIRST),
-            TrackedUse::Queue => Usage::queued(0, 0),
+            TrackedUse::Queue => Usage::queued(clock, 0),
         }
     }
 
@@ -105,21 +105,21 @@ impl Usage {
         clock.wrapping_sub(self.0 >> USES_BITS) & (MASK >> USES_BITS)
     }
 
-    /// How soon the entry is to go, by what the bits say: whatever has most goes first. Of a queue, only its clock says.
-    pub(super) fn staleness(self, tracked: TrackedUse, now: Millis) -> u32 {
+    /// How soon the entry is to go, as of now, or of this time of its queue's clock: whatever has most goes first.
+    pub(super) fn staleness(self, tracked: TrackedUse, now: Millis, clock: u32) -> u32 {
         match tracked {
             TrackedUse::Time => self.age(now),
             TrackedUse::Count => (COUNT_MAX - self.count(now)) << 16 | self.idle_minutes(now),
-            TrackedUse::Queue => 0,
+            TrackedUse::Queue => self.queued_for(clock),
         }
     }
 
     /// The bits to keep, where those of long ago would soon look new: times are kept modulo 12.4 days.
-    pub(super) fn aged(self, tracked: TrackedUse, now: Millis) -> Usage {
-        if tracked == TrackedUse::Time && self.age(now) > AGE_MAX {
-            return Usage(units(now).wrapping_sub(AGE_MAX) & MASK);
+    pub(super) fn aged(self, now: Millis) -> Usage {
+        match self.age(now) > AGE_MAX {
+            true => Usage(units(now).wrapping_sub(AGE_MAX) & MASK),
+            false => self,
         }
-        self
     }
 
     /// Milliseconds since the last use, in steps of 64, 6 days at most: if that is tracked.
@@ -174,24 +174,24 @@ mod tests {
 
     #[test]
     fn staleness_survives_the_clock_coming_round() {
-        let before = Usage::new(TrackedUse::Time, Millis(ROUND_MS - 640));
+        let before = Usage::new(TrackedUse::Time, Millis(ROUND_MS - 640), 0);
         assert_eq!(before.idle_ms(Millis(ROUND_MS + 640)), 1280);
     }
 
     #[test]
     fn a_use_ahead_of_the_clock_is_new() {
-        let ahead = Usage::new(TrackedUse::Time, NOW.plus(5000));
-        assert_eq!(ahead.staleness(TrackedUse::Time, NOW), 0);
+        let ahead = Usage::new(TrackedUse::Time, NOW.plus(5000), 0);
+        assert_eq!(ahead.staleness(TrackedUse::Time, NOW, 0), 0);
     }
 
     #[test]
     fn what_is_old_never_looks_new_if_it_is_aged_in_time() {
-        let mut usage = Usage::new(TrackedUse::Time, NOW);
+        let mut usage = Usage::new(TrackedUse::Time, NOW, 0);
         let mut last = 0;
         for day in 0..60 {
             let now = NOW.plus(day * 86_400_000);
-            usage = usage.aged(TrackedUse::Time, now);
-            let staleness = usage.staleness(TrackedUse::Time, now);
+            usage = usage.aged(now);
+            let staleness = usage.staleness(TrackedUse::Time, now, 0);
             assert!(staleness >= last, "day {day}");
             last = staleness;
         }
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_count_rises_ever_more_slowly_and_falls_by_the_minute() {
-        let mut usage = Usage::new(TrackedUse::Count, NOW);
+        let mut usage = Usage::new(TrackedUse::Count, NOW, 0);
         let mut after = |uses: std::ops::Range<u64>| {
             for nonce in uses {
                 usage = usage.used(TrackedUse::Count, NOW, nonce);
@@ -218,8 +218,8 @@ mod tests {
         let behind = Millis(NOW.0 - MINUTE_MS);
         assert_eq!(usage.count(behind), 255);
         assert_eq!(usage.used(TrackedUse::Count, behind, 0), usage);
-        let seldom = Usage::new(TrackedUse::Count, NOW);
-        let staleness = |usage: Usage| usage.staleness(TrackedUse::Count, NOW);
+        let seldom = Usage::new(TrackedUse::Count, NOW, 0);
+        let staleness = |usage: Usage| usage.staleness(TrackedUse::Count, NOW, 0);
         assert!(staleness(seldom) > staleness(usage));
     }
 
@@ -234,6 +234,5 @@ mod tests {
         assert_eq!(usage.queued_for(end), 0);
         // The clock comes round.
         assert_eq!(usage.queued_for(end + 10), 10);
-        assert_eq!(usage.aged(TrackedUse::Queue, NOW), usage);
     }
 }

@@ -4,14 +4,21 @@ use std::mem;
 
 use bytes::Bytes;
 
+use larder_proxy::LONG_BYTES_MIN;
+
 use super::size_class::allocated;
 
 /// Strings at least this long are kept as [`Bytes`], so that a reader takes a reference under the lock and copies
 /// nothing. Shorter ones lie packed beside their key.
 pub const LARGE_BYTES_MIN: usize = 32 * 1024;
 
-/// The count of references that [`Bytes`] keeps beside the bytes.
-const SHARED_COUNT: usize = 32;
+const _: () = assert!(
+    LARGE_BYTES_MIN >= LONG_BYTES_MIN,
+    "it comes in memory that may be kept"
+);
+
+/// What [`Bytes`] keeps beside the bytes: a count of references, and whose they are.
+const SHARED_COUNT: usize = 48;
 
 /// A value as a reader sees it.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +68,8 @@ impl Stored {
     }
 }
 
-/// A long string.
-#[derive(Debug)]
+/// A long string. A clone shares its memory, and both count it.
+#[derive(Clone, Debug)]
 pub(super) struct Large {
     bytes: Bytes,
     /// Of the allocation that `bytes` refers to.
@@ -84,12 +91,6 @@ impl Large {
             bytes: memory.slice_ref(bytes),
             capacity: memory.len(),
         }
-    }
-
-    /// Shares bytes that are somebody's value already.
-    pub(super) fn of(bytes: Bytes) -> Large {
-        let capacity = bytes.len();
-        Large { bytes, capacity }
     }
 
     pub(super) fn bytes(&self) -> &Bytes {

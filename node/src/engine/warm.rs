@@ -8,14 +8,12 @@
 use std::hint::black_box;
 
 use larder_proto::Slot;
+use larder_proxy::AHEAD_MAX;
 use parking_lot::MutexGuard;
 
 use super::blocks::Address;
 use super::stripe::Stripe;
 use super::{Engine, stripe_of};
-
-/// Most keys that are worth reading ahead at once: about as many lines as a core fetches at a time.
-pub const AHEAD_MAX: usize = 16;
 
 impl Engine {
     /// Touches the entries of up to [`AHEAD_MAX`] keys, so that commands on them that follow at once are faster. Changes

@@ -41,6 +41,12 @@ use waiters::Waiters;
 /// Effects of at least so many bytes together are taken over from another member without being copied.
 pub const ADOPTED_BYTES_MIN: usize = 512 * 1024;
 
+/// The memory that effects of another member lie in, if it is theirs alone. Shorter ones lie in what carried them here,
+/// which is longer than they are: nobody should keep that.
+pub fn own_memory(effects: &Bytes) -> Option<&Bytes> {
+    (effects.len() >= ADOPTED_BYTES_MIN).then_some(effects)
+}
+
 /// Instead of the position acknowledged: it is always the last.
 const AT_ONCE: u64 = u64::MAX;
 

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::{
     engine::{CopyEntry, Engine, EngineError, Millis, ScanCursor, Value},
-    log::{Effect, codec},
+    log::{Effect, codec, own_memory},
 };
 
 /// Entries that one frame carries at most: while they are read, their stripe is locked.
@@ -76,7 +76,7 @@ pub(super) fn load(engine: &Engine, payload: &Bytes, now: Millis) -> Result<(), 
             deadline,
             version: u64::from_le_bytes(*version),
         };
-        engine.load(entry, Some(payload), now)?;
+        engine.load(entry, own_memory(payload), now)?;
         bytes = &rest[rest.len() - effects.remaining()..];
     }
     Ok(())

@@ -21,7 +21,7 @@ use crate::{
     },
     engine::{Engine, Millis},
     fence::Fence,
-    log::{Log, Position, Segment},
+    log::{Log, Position, Segment, own_memory},
 };
 
 /// When a write is acknowledged.
@@ -411,9 +411,9 @@ impl Member {
         self.log
             .adopt(&segment)
             .map_err(|error| error.to_string())?;
+        let memory = own_memory(&segment.bytes);
         for effect in segment.effects() {
             let (position, effect) = effect.map_err(|error| error.to_string())?;
-            let memory = Some(&segment.bytes);
             let applied = self.engine.apply(position, effect, memory, now.wall);
             applied.map_err(|error| error.to_string())?;
         }
