@@ -3,8 +3,7 @@
 //! When values of one length replace those of another, what remains of the old ones lies scattered over pages that
 //! nothing else can use. Then the process takes more memory than its keys, and the governor lets them have less. So while
 //! the allocator has much more in pages that are in use than in what it gave out, all blocks of records move together, a
-//! little at a time. Long values have pages of their own and stay. What a pass could not cure is not tried again before it
-//! has become more.
+//! little at a time. Long values have pages of their own and stay.
 
 use std::{sync::Weak, time::Duration};
 
@@ -29,26 +28,34 @@ const TURN: Duration = Duration::from_micros(500);
 /// And how long nothing is moved then: it takes one part in twenty of a thread.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// After a pass that left three quarters of the gaps or more, nothing is moved for so many times as long as it took,
+/// unless there are a quarter more: what is left is not between records.
+const USELESS_REST: u32 = 4;
+
 /// Gaps are worth a pass from this part of what is in use on, and from so many bytes.
 const GAPS_PART: usize = 8;
 const GAPS_BYTES_MIN: usize = 8 * 1024 * 1024;
 
 /// Defragments for as long as it is polled.
 pub(crate) async fn defragment(governor: &Governor) {
-    let mut incurable = 0;
+    let (mut rest_until, mut left) = (Instant::now(), 0);
     loop {
         sleep(LOOK).await;
         let allocator = Allocator::now();
         let before = allocator.gaps();
-        incurable = before.min(incurable);
-        if !is_worth_a_pass(allocator, incurable) {
+        let rests = Instant::now() < rest_until && before <= left + left / 4;
+        if rests || !is_worth_a_pass(allocator) {
             continue;
         }
+        let begun = Instant::now();
         for node in governor.nodes() {
             pass(&node).await;
         }
-        incurable = Allocator::now().gaps();
-        tracing::debug!(before, after = incurable, "defragmented");
+        left = Allocator::now().gaps();
+        if left > before / 4 * 3 {
+            rest_until = Instant::now() + begun.elapsed() * USELESS_REST;
+        }
+        tracing::debug!(before, left, "defragmented");
     }
 }
 
@@ -77,10 +84,9 @@ fn turn(engine: &Engine, from: Relocation, vacated: &mut Vec<Box<[u8]>>) -> Opti
     next
 }
 
-/// Whether moving everything may help, if these many bytes of gaps are left after it in any case.
-fn is_worth_a_pass(allocator: Allocator, incurable: usize) -> bool {
-    let much = (allocator.allocated / GAPS_PART).max(GAPS_BYTES_MIN);
-    allocator.gaps() > much.max(incurable + incurable / 4)
+/// Whether moving everything may help.
+fn is_worth_a_pass(allocator: Allocator) -> bool {
+    allocator.gaps() > (allocator.allocated / GAPS_PART).max(GAPS_BYTES_MIN)
 }
 
 #[cfg(test)]
@@ -90,15 +96,14 @@ mod tests {
     const MB: usize = 1024 * 1024;
 
     #[test]
-    fn gaps_are_worth_a_pass_if_they_are_large_and_new() {
-        let with_gaps = |bytes| Allocator {
-            allocated: 100 * MB,
-            active: 100 * MB + bytes,
+    fn large_gaps_are_worth_a_pass() {
+        let with_gaps = |allocated, bytes| Allocator {
+            allocated,
+            active: allocated + bytes,
             ..Allocator::default()
         };
-        assert!(is_worth_a_pass(with_gaps(13 * MB), 0));
-        assert!(!is_worth_a_pass(with_gaps(12 * MB), 0));
-        assert!(!is_worth_a_pass(with_gaps(24 * MB), 20 * MB));
-        assert!(is_worth_a_pass(with_gaps(26 * MB), 20 * MB));
+        assert!(is_worth_a_pass(with_gaps(100 * MB, 13 * MB)));
+        assert!(!is_worth_a_pass(with_gaps(100 * MB, 12 * MB)));
+        assert!(!is_worth_a_pass(with_gaps(10 * MB, 7 * MB)));
     }
 }
