@@ -1,7 +1,8 @@
 //! Measures the engine: memory an entry against what the process really takes, also when lengths change, speed, and how
 //! long expiry and a copy for a replica make a command wait.
 //!
-//! `cargo run --release -p larder-node --example engine [entries]`
+//! `cargo run --release -p larder-node --example engine [entries [part]]`, where a part is one of memory, churn, speed,
+//! eviction, stripe, expiry and copying
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -45,25 +46,47 @@ fn main() {
             None,
         ),
     ];
-    if let Some(case) = arguments.next() {
-        let case: usize = case.parse().expect("the case is a number");
+    let part = arguments.next();
+    let case = part.as_deref().and_then(|part| part.parse::<usize>().ok());
+    if let Some(case) = case {
         let (name, entries, length, deadline) = cases[case];
         memory(entries, name, &vec![b'v'; length], deadline);
         return;
     }
-    for case in 0..cases.len() {
-        // In a process of its own, so that none is served from what the one before freed.
-        let program = std::env::current_exe().expect("Linux knows what it runs");
-        let arguments = [entries.to_string(), case.to_string()];
-        let status = Command::new(program).args(arguments).status();
-        assert!(status.expect("what runs can be run again").success());
+    let mut known = part.is_none();
+    let mut wanted = |name| {
+        let is_wanted = part.as_deref().is_none_or(|part| part == name);
+        known |= is_wanted;
+        is_wanted
+    };
+    if wanted("memory") {
+        for case in 0..cases.len() {
+            // In a process of its own, so that none is served from what the one before freed.
+            let program = std::env::current_exe().expect("Linux knows what it runs");
+            let arguments = [entries.to_string(), case.to_string()];
+            let status = Command::new(program).args(arguments).status();
+            assert!(status.expect("what runs can be run again").success());
+        }
     }
-    churn(entries / 4);
-    speed(entries);
-    eviction(entries);
-    one_stripe(entries / 2);
-    expiry();
-    copying(entries);
+    if wanted("churn") {
+        churn(entries / 4);
+    }
+    if wanted("speed") {
+        speed(entries);
+    }
+    if wanted("eviction") {
+        eviction(entries);
+    }
+    if wanted("stripe") {
+        one_stripe(entries / 2);
+    }
+    if wanted("expiry") {
+        expiry();
+    }
+    if wanted("copying") {
+        copying(entries);
+    }
+    assert!(known, "there is no such part");
 }
 
 fn engine() -> Engine {

@@ -58,7 +58,8 @@ impl Engine {
             return Ok(());
         }
         let error = EngineError::OutOfMemory { bytes, limit };
-        let before = self.live_memory();
+        // Not what the policy's queues take: one that has just grown is worked off over many writes as well.
+        let before = self.entries_memory();
         let mut victims = 0;
         loop {
             let used = self.live_memory();
@@ -69,9 +70,8 @@ impl Engine {
             if bytes > limit - self.fixed_memory().min(limit) {
                 return Err(error);
             }
-            if victims >= VICTIMS_MAX
-                && before.saturating_sub(used) >= bytes.saturating_mul(FREED_MULTIPLE)
-            {
+            let freed = before.saturating_sub(self.entries_memory());
+            if victims >= VICTIMS_MAX && freed >= bytes.saturating_mul(FREED_MULTIPLE) {
                 return Ok(());
             }
             match self.evict(now) {

@@ -13,6 +13,7 @@
 //! Source: J. Yang, Y. Zhang, Z. Qiu, Y. Yue, R. Vinayak, "FIFO queues are all you need for cache eviction", SOSP 2023.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -75,7 +76,7 @@ struct Part {
 #[derive(Debug, Default)]
 struct Queue {
     /// Whereabouts in the upper bits, bytes in the lower ones. The first to leave stands first.
-    small: VecDeque<u64>,
+    small: Items,
     /// Invariant: the sum of the items' bytes.
     small_bytes: usize,
     ghosts: Ghosts,
@@ -115,7 +116,7 @@ impl Queues {
                 return;
             }
             let bytes = (bytes as u64).min((1 << BYTES_BITS) - 1);
-            queue.small.push_back(at.to_bits() << BYTES_BITS | bytes);
+            queue.small.push(at.to_bits() << BYTES_BITS | bytes);
             queue.small_bytes += bytes as usize;
             // Keys that come and go by themselves leave items that nobody takes out.
             while queue.small_bytes > used / PARTS {
@@ -138,7 +139,20 @@ impl Queues {
 
     /// An entry that left a small queue was dropped; there are so many entries.
     pub(super) fn bury(&self, at: Whereabouts, entries: usize) {
-        self.change(at.stripe, |queue| queue.ghosts.add(at, entries / PARTS));
+        let wanted = self.change(at.stripe, |queue| {
+            let wanted = queue.ghosts.outgrown_by(entries / PARTS);
+            if wanted.is_none() {
+                queue.ghosts.add(at);
+            }
+            wanted
+        });
+        // Who writes a new entry waits for the queue: allocated and freed without it.
+        if let Some(wanted) = wanted {
+            let mut ghosts = Ghosts::of(wanted);
+            ghosts.add(at);
+            let old = self.change(at.stripe, |queue| mem::replace(&mut queue.ghosts, ghosts));
+            drop(old);
+        }
     }
 
     /// Forgets everything.
@@ -165,16 +179,53 @@ impl Queues {
 
 impl Queue {
     fn heap_bytes(&self) -> usize {
-        allocated(self.small.capacity() * size_of::<u64>()) + self.ghosts.heap_bytes()
+        self.small.heap_bytes() + self.ghosts.heap_bytes()
     }
 
     fn pop(&mut self) -> Option<Whereabouts> {
-        let item = self.small.pop_front()?;
+        let item = self.small.pop()?;
         self.small_bytes -= (item & ((1 << BYTES_BITS) - 1)) as usize;
-        if self.small.len() * 4 < self.small.capacity() {
-            self.small.shrink_to(self.small.len() * 2);
-        }
         Some(Whereabouts::from_bits(item >> BYTES_BITS))
+    }
+}
+
+/// Items of a chunk.
+const CHUNK: usize = 64;
+
+/// A queue of items in chunks: it grows and shrinks by one at a time, and nobody waits until all of a long one have moved.
+#[derive(Debug, Default)]
+struct Items {
+    chunks: VecDeque<Vec<u64>>,
+    /// How many of the first chunk have left. Invariant: fewer than it has.
+    left: usize,
+}
+
+impl Items {
+    fn heap_bytes(&self) -> usize {
+        allocated(self.chunks.capacity() * size_of::<Vec<u64>>())
+            + self.chunks.len() * allocated(CHUNK * size_of::<u64>())
+    }
+
+    fn push(&mut self, item: u64) {
+        match self.chunks.back_mut() {
+            Some(chunk) if chunk.len() < CHUNK => chunk.push(item),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(item);
+                self.chunks.push_back(chunk);
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<u64> {
+        let chunk = self.chunks.front()?;
+        let item = chunk[self.left];
+        self.left += 1;
+        if self.left == chunk.len() {
+            self.left = 0;
+            self.chunks.pop_front();
+        }
+        Some(item)
     }
 }
 
@@ -194,12 +245,21 @@ impl Ghosts {
         allocated(self.buckets.capacity() * size_of::<[u16; WAYS]>())
     }
 
-    fn add(&mut self, at: Whereabouts, entries: usize) {
-        let wanted = (entries / WAYS).next_power_of_two();
-        if self.buckets.len() < wanted || self.buckets.len() > wanted * 4 {
-            // They come again, or do not matter.
-            self.buckets = vec![[0; WAYS]; wanted];
+    fn of(buckets: usize) -> Ghosts {
+        Ghosts {
+            buckets: vec![[0; WAYS]; buckets],
         }
+    }
+
+    /// How many buckets there should be for so many entries, if there are too few or too many. The ghosts in new ones come
+    /// again, or do not matter.
+    fn outgrown_by(&self, entries: usize) -> Option<usize> {
+        let wanted = (entries / WAYS).next_power_of_two();
+        let fits = (wanted..=wanted * 4).contains(&self.buckets.len());
+        (!fits).then_some(wanted)
+    }
+
+    fn add(&mut self, at: Whereabouts) {
         let (bucket, fingerprint) = self.place(at);
         let ways = &mut self.buckets[bucket];
         ways.rotate_right(1);
@@ -276,6 +336,27 @@ mod tests {
         for number in 0..1000 {
             queues.arrive(at(number), 100, USED, || 0);
         }
-        assert_eq!(queues.parts[0].queue.lock().small.len(), 125);
+        let queue = &queues.parts[0].queue;
+        let items = std::iter::from_fn(|| queue.lock().small.pop());
+        assert_eq!(items.count(), 125);
+    }
+
+    #[test]
+    fn items_leave_in_the_order_in_which_they_came_and_leave_no_chunk() {
+        let mut items = Items::default();
+        let (mut next, mut count) = (0, 0);
+        for round in 0..20 {
+            for _ in 0..CHUNK * (round % 3) + 7 {
+                items.push(count);
+                count += 1;
+            }
+            for _ in 0..CHUNK {
+                let item = items.pop();
+                assert_eq!(item, (next < count).then_some(next));
+                next += u64::from(item.is_some());
+            }
+        }
+        while items.pop().is_some() {}
+        assert!(items.chunks.is_empty());
     }
 }
