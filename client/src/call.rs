@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use larder_proto::{
     Slot,
-    command::Command,
+    command::{Command, Flags},
     resp::{Protocol, Reply},
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -87,7 +87,7 @@ impl<'a> Call<'a> {
         let cluster = &self.inner.cluster;
         let replica = match self.inner.replica_reads {
             ReplicaReads::PreferReplica
-                if self.last.is_none() && Request::is_repeatable(command) =>
+                if self.last.is_none() && command.flags.contains(Flags::READONLY) =>
             {
                 cluster.pipe_to_replica(slot)
             }

@@ -2,7 +2,7 @@
 
 use larder_proto::{
     Slot,
-    command::{Command, Flags, Route},
+    command::{Command, Route},
     limits,
     resp::{encode_command, integer},
 };
@@ -85,9 +85,9 @@ impl<'a> Request<'a> {
         Err(Error::new(ErrorKind::CrossSlot, message).context(self.command.name, None))
     }
 
-    /// Whether it may be sent again after it may have been executed: only if it changes nothing.
+    /// See [`Command::is_repeatable`].
     pub(crate) fn is_repeatable(command: &Command) -> bool {
-        command.flags.contains(Flags::READONLY)
+        command.is_repeatable()
     }
 
     /// Its length as RESP, at most.

@@ -5,10 +5,10 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use larder_proto::{
     command::Command,
     resp::{Args, Output},
-    schema::ReplicatedRequest,
+    schema::{LoadRequest, ReplicatedRequest},
 };
 use larder_proxy::{
-    Access, Backend, Closed, ConfigError, Info, Revoked, SlowLog, settings::parse_bytes,
+    Access, Answer, Backend, Closed, ConfigError, Info, Revoked, SlowLog, settings::parse_bytes,
 };
 
 use crate::{
@@ -63,6 +63,13 @@ impl Backend for NodeBackend {
         Box::pin(self.0.replicated(request))
     }
 
+    fn load(&self, request: LoadRequest) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
+        Box::pin(async move {
+            let answer = self.0.load(request).await?;
+            Ok(answer.map_err(|error| error.to_string()))
+        })
+    }
+
     fn replica_reads(&self) -> bool {
         self.0.replica_reads()
     }
@@ -105,6 +112,9 @@ impl Backend for NodeBackend {
             .line("evicted_keys", stats.evicted)
             .line("keyspace_hits", stats.hits)
             .line("keyspace_misses", stats.misses);
+        info.section("Loads")
+            .line("load_waiters", node.waiters.count())
+            .bytes("load_lease_memory", engine.lease_bytes() as u64);
         standing::tell(node, info);
         info.section("Keyspace");
         if stats.keys > 0 {

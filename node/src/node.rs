@@ -28,6 +28,7 @@ use crate::{
     command,
     engine::{Engine, EngineConfig, Millis, Sweep},
     fence::{Fence, Held},
+    load::Waiters,
     log::{Log, Position},
     memory::Governor,
     peer::{Membership, WeakMembership},
@@ -108,6 +109,8 @@ pub struct Node {
     /// Holds the process, of which this node may be a part, to its memory.
     governor: Arc<Governor>,
     slowlog: Arc<SlowLog>,
+    /// For keys that are being loaded.
+    pub(crate) waiters: Waiters,
     /// Its part in a shard, if it is not alone for good.
     membership: OnceLock<WeakMembership>,
 }
@@ -146,6 +149,7 @@ impl Node {
             memory_max,
             governor,
             slowlog: Arc::default(),
+            waiters: Waiters::default(),
             membership: OnceLock::new(),
         });
         node.governor.add(&node);
@@ -361,6 +365,7 @@ impl Node {
                 }
                 sweep = next;
             }
+            self.engine.sweep_leases(now);
         }
     }
 }

@@ -17,6 +17,12 @@ pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
 /// See [`UNAUTHENTICATED_ARGUMENTS_MAX`].
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16384;
 
+/// Longest lease on a key that is loaded, and longest wait for one, in milliseconds.
+pub const LEASE_MS_MAX: u64 = 3_600_000;
+
+/// Longest reason why a key could not be loaded, in bytes.
+pub const LOAD_MESSAGE_BYTES_MAX: usize = 4096;
+
 /// Most bytes of a session's unexecuted input: one command of the largest kind and what goes with it.
 pub const QUERY_BUFFER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use larder_proto::{
     command::Command,
     resp::{Args, Output},
-    schema::ReplicatedRequest,
+    schema::{LoadRequest, LoadResponse, ReplicatedRequest},
 };
 
 use crate::{ConfigError, Info, SlowLog};
@@ -28,6 +28,9 @@ pub struct Closed;
 /// what was written may be gone. Nobody may be told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked;
+
+/// What came of asking for a key that is to be loaded if it is missing.
+pub type Answer = Result<Result<LoadResponse, String>, Closed>;
 
 /// Most keys that are worth reading ahead at once: about as many lines as a core fetches at a time.
 pub const AHEAD_MAX: usize = 16;
@@ -80,6 +83,10 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         request: ReplicatedRequest,
     ) -> Pin<Box<dyn Future<Output = Result<u32, Closed>> + Send + '_>>;
+
+    /// Asks for a key that is to be loaded if it is missing, and waits for another's load as long as the request says; an
+    /// error reply, if it is refused. [`Closed`]: the key is served elsewhere by now; ask again there.
+    fn load(&self, request: LoadRequest) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>>;
 
     /// Whether this node is a replica whose keys are fresh enough for [`Access::Replica`].
     fn replica_reads(&self) -> bool;
@@ -142,6 +149,10 @@ impl Backend for NoBackend {
         &self,
         _: ReplicatedRequest,
     ) -> Pin<Box<dyn Future<Output = Result<u32, Closed>> + Send + '_>> {
+        Box::pin(std::future::ready(Err(Closed)))
+    }
+
+    fn load(&self, _: LoadRequest) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(std::future::ready(Err(Closed)))
     }
 

@@ -235,27 +235,29 @@ impl Batch {
     }
 
     /// Sends every group, waits for the replies and writes `out` anew into `woven`, holes filled. Leaves the batch
-    /// empty. Nothing in `out` is lost, whatever happens to the groups: a command that fails gets an error reply.
+    /// empty. Nothing in `out` is lost, whatever happens to the groups: a command that fails gets an error reply. Returns
+    /// where in `woven` the last hole was.
     pub(crate) async fn settle(
         &mut self,
         front: &Front,
         view: &View,
         out: &Output,
         woven: &mut Output,
-    ) {
+    ) -> Mark {
         let mut replies = forward::exchange(front, view, &mut self.groups, out.protocol()).await;
-        let mut from = Mark::default();
+        let (mut from, mut last) = (Mark::default(), Mark::default());
         for hole in self.holes.drain(..) {
             out.copy_range(from, Some(hole.at), woven);
             from = hole.at;
-            let before = woven.mark();
+            last = woven.mark();
             hole.what.fill(&mut replies, woven);
             if hole.silent {
-                woven.rewind(before);
+                woven.rewind(last);
             }
         }
         out.copy_range(from, None, woven);
         self.here = 0;
+        last
     }
 }
 

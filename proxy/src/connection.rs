@@ -57,6 +57,10 @@ async fn exchange(
             turns.give().await;
         }
         send(front, socket, session).await?;
+        if session.is_parked() {
+            unless_ended(socket, session.client_handle(), true, session.unpark()).await?;
+            send(front, socket, session).await?;
+        }
         match flow {
             Flow::Close => return Ok(()),
             Flow::Settle => continue,
@@ -109,18 +113,28 @@ impl Turns {
 /// A session that ran this many bytes of commands at once lets the others on its thread have their turn.
 const BUSY_BYTES: usize = 16 * 1024;
 
-/// Waits for the replies that are not there yet; an error if the session is ended meanwhile, or must not be told. Of a
-/// client that waits for ever it is looked at whether it is still there.
+/// Waits for the replies that are not there yet; an error if the session is ended meanwhile, or must not be told.
 async fn settle(socket: &TcpStream, session: &mut Session) -> io::Result<()> {
-    let client = session.client_handle();
-    let waiting = session.waits_for_ever();
-    let mut settling = pin!(session.settle());
+    let (client, long) = (session.client_handle(), session.waits_for_ever());
+    let settled = unless_ended(socket, client, long, session.settle()).await?;
+    settled.map_err(|_| io::ErrorKind::ConnectionAborted.into())
+}
+
+/// Waits; an error if the session is ended meanwhile. Of a client that may wait long it is looked at whether it is still
+/// there.
+async fn unless_ended<T>(
+    socket: &TcpStream,
+    client: Arc<Client>,
+    long: bool,
+    waiting: impl Future<Output = T>,
+) -> io::Result<T> {
+    let mut waiting = pin!(waiting);
     poll_fn(|context| {
-        if let Poll::Ready(settled) = settling.as_mut().poll(context) {
-            return Poll::Ready(settled.map_err(|_| io::ErrorKind::ConnectionAborted.into()));
+        if let Poll::Ready(done) = waiting.as_mut().poll(context) {
+            return Poll::Ready(Ok(done));
         }
         client.waker.register(context.waker());
-        if client.is_killed() || waiting && has_left(socket, context) {
+        if client.is_killed() || long && has_left(socket, context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Poll::Pending

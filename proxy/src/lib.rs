@@ -24,6 +24,7 @@ mod info;
 mod input;
 mod listener;
 mod merge;
+mod park;
 mod password;
 mod pool;
 pub mod process;
@@ -37,7 +38,7 @@ mod wait;
 mod window;
 mod workers;
 
-pub use backend::{AHEAD_MAX, Access, Backend, Closed, NoBackend, Revoked};
+pub use backend::{AHEAD_MAX, Access, Answer, Backend, Closed, NoBackend, Revoked};
 pub use config::ConfigError;
 pub use front::{Front, FrontSettings, View, now_ms};
 pub use info::Info;

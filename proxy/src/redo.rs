@@ -25,7 +25,7 @@ use larder_client::{
 };
 use larder_proto::{
     Slot,
-    command::{Command, Flags, Route},
+    command::{Command, Route},
     resp::{Args, Arguments, Decoded, Decoder, Limits, Output, Protocol, integer},
     topology::Topology,
 };
@@ -372,7 +372,7 @@ pub(crate) fn slot_number(args: Args<'_>) -> Option<Slot> {
 }
 
 fn is_read(command: &Command) -> bool {
-    command.flags.contains(Flags::READONLY)
+    command.is_repeatable()
 }
 
 fn with_args<T>(command: &[u8], look: impl FnOnce(&'static Command, Args<'_>) -> T) -> Option<T> {

@@ -1,27 +1,26 @@
 //! One client's session: from complete commands to replies.
 
+mod dispatch;
+
 use std::{
     mem,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use larder_proto::{
-    Slot,
-    command::{Command, Flags, Id, Route},
+    command::{Command, Flags},
     limits::BATCH_BYTES,
-    resp::{Args, Limits, Output, Protocol, integer},
+    resp::{Args, Limits, Output, Protocol},
     topology::Topology,
 };
 
 use crate::{
-    backend::{AHEAD_MAX, Access, Revoked},
-    batch::{self, Batch},
-    command as handlers,
+    backend::{AHEAD_MAX, Revoked},
+    batch::Batch,
     front::{Front, View, now_ms},
     in_place::InPlace,
     input::Input,
-    merge,
-    redo::slot_number,
+    park::Park,
     registry::{Client, Registered},
     stats::Stats,
     wait::Wait,
@@ -76,6 +75,10 @@ pub(crate) struct Session {
     pub(crate) replying: Replying,
     /// The last command, if it is a `WAIT`: its reply comes after all others have been released.
     pub(crate) wait: Option<Wait>,
+    /// A `LOAD.GET` was sent on as the last command, and may have to wait.
+    asked: Option<Park>,
+    /// The last command is a `LOAD.GET` that waits: its reply comes after all others have left.
+    parked: Option<Park>,
     /// The topology when the session began, or when it last waited.
     pub(crate) since: Arc<Topology>,
     /// What this run has executed here, and must be released before `out` may leave.
@@ -103,6 +106,8 @@ impl Session {
             reads_replicas: false,
             replying: Replying::On,
             wait: None,
+            asked: None,
+            parked: None,
             in_place: InPlace::default(),
             now_ms: now_ms(),
             window: Window::default(),
@@ -175,6 +180,8 @@ impl Session {
             if self.out.len() + self.batch.len() >= BATCH_BYTES
                 || self.window.is_full(self.batch.commands())
                 || self.wait.is_some()
+                || self.asked.is_some()
+                || self.parked.is_some()
             {
                 return Flow::Settle;
             }
@@ -214,10 +221,14 @@ impl Session {
             let view = Arc::clone(self.view.as_ref().expect(VIEWED));
             let commands = self.batch.commands();
             self.woven.set_protocol(self.out.protocol());
-            self.batch
+            let last = self
+                .batch
                 .settle(&front, &view, &self.out, &mut self.woven)
                 .await;
             mem::swap(&mut self.out, &mut self.woven);
+            if let Some(park) = self.asked.take() {
+                self.parked = Park::instead(&mut self.out, last, || Some(park));
+            }
             self.woven.clear();
             self.window.learn(commands, self.out.len());
         }
@@ -231,6 +242,18 @@ impl Session {
             Stats::add(&stats.error_replies, mem::take(&mut self.errors));
         }
         Ok(())
+    }
+
+    /// Whether the last command waits for a key to be loaded.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked.is_some()
+    }
+
+    /// Waits for that, and writes the reply.
+    pub(crate) async fn unpark(&mut self) {
+        if let Some(park) = self.parked.take() {
+            park.finish(&self.front, &mut self.out).await;
+        }
     }
 
     /// Whether the session waits for replicas as long as it takes.
@@ -311,158 +334,6 @@ impl Session {
         flow
     }
 
-    /// Sends a command where its row says.
-    fn dispatch(
-        &mut self,
-        view: &View,
-        command: &'static Command,
-        args: Args<'_>,
-        raw: Option<&[u8]>,
-    ) -> Flow {
-        match command.route {
-            Route::Session => return handlers::execute(self, view, command, args),
-            Route::Slot => match command.slot(args) {
-                Ok(Some(slot)) => self.at_slot(view, command, args, raw, slot),
-                Ok(None) => self.fail("ERR the command has no key"),
-                Err(_) => self.fail("CROSSSLOT Keys in request don't hash to the same slot"),
-            },
-            Route::SlotNumber => match slot_number(args) {
-                Some(slot) => self.at_slot(view, command, args, raw, slot),
-                None => self.fail(invalid_slot(command, args)),
-            },
-            Route::Split(merge) => self.split(view, command, args, raw, merge),
-            Route::Every(_) | Route::Random => self.every(view, command, args),
-            Route::Scan => self.scan(view, command, args),
-        }
-        Flow::Continue
-    }
-
-    fn at_slot(
-        &mut self,
-        view: &View,
-        command: &'static Command,
-        args: Args<'_>,
-        raw: Option<&[u8]>,
-        slot: Slot,
-    ) {
-        let shard = view.topology.owner(slot);
-        if view.local == Some(shard) {
-            if self.here(command, args) {
-                return;
-            }
-        } else if self.read_copy(view, command, args, shard) {
-            return;
-        } else if self.cluster_aware && view.is_node {
-            Stats::add(&self.front.stats.here().redirections, 1);
-            return self.out.error(&format!(
-                "MOVED {slot} {}",
-                view.topology.primary(slot).resp
-            ));
-        }
-        Stats::add(&self.front.stats.here().commands_forwarded, 1);
-        let (front, at) = (Arc::clone(&self.front), self.out.mark());
-        let call = self.call(&front, view, command, args);
-        self.batch.forward(&call, shard, raw, at);
-    }
-
-    /// Executes a command on this node as its shard's primary; false if it cannot be.
-    fn here(&mut self, command: &'static Command, args: Args<'_>) -> bool {
-        let backend = &*self.front.backend;
-        self.in_place
-            .execute(backend, command, args, self.now_ms, &mut self.out)
-    }
-
-    /// Executes a read on this node as a replica, if the session wants that; false if it cannot be. What is on its way
-    /// to the primary is not overtaken.
-    fn read_copy(
-        &mut self,
-        view: &View,
-        command: &'static Command,
-        args: Args<'_>,
-        shard: usize,
-    ) -> bool {
-        let backend = &self.front.backend;
-        self.reads_replicas
-            && view.replica == Some(shard)
-            && command.flags.contains(Flags::READONLY)
-            && !self.batch.has_commands_for(shard)
-            && backend.replica_reads()
-            && backend
-                .execute(command, args, self.now_ms, Access::Replica, &mut self.out)
-                .is_ok()
-    }
-
-    fn split(
-        &mut self,
-        view: &View,
-        command: &'static Command,
-        args: Args<'_>,
-        raw: Option<&[u8]>,
-        merge: larder_proto::command::Merge,
-    ) {
-        let mut slots = command
-            .key_indices(args.len())
-            .map(|index| Slot::of(&args[index]));
-        let complete =
-            (args.len() - 1).is_multiple_of(usize::from(command.keys.step.unsigned_abs()));
-        let Some(first) = slots.next().filter(|_| complete) else {
-            return self.fail(&larder_proto::command::Refusal::Arity(command).message(args));
-        };
-        let shard = view.topology.owner(first);
-        if slots.all(|slot| view.topology.owner(slot) == shard) {
-            return self.at_slot(view, command, args, raw, first);
-        }
-        let (front, at) = (Arc::clone(&self.front), self.out.mark());
-        let call = self.call(&front, view, command, args);
-        self.batch.split(&call, merge, at, &mut self.in_place);
-    }
-
-    fn every(&mut self, view: &View, command: &'static Command, args: Args<'_>) {
-        if view.topology.shards.len() == 1 && view.local == Some(0) && self.here(command, args) {
-            return;
-        }
-        let Some(how) = batch::every(command.route) else {
-            return;
-        };
-        let (front, at) = (Arc::clone(&self.front), self.out.mark());
-        let call = self.call(&front, view, command, args);
-        self.batch.every(&call, how, at, &mut self.in_place);
-    }
-
-    fn scan(&mut self, view: &View, command: &'static Command, args: Args<'_>) {
-        let Some(cursor) = merge::cursor(&args[1]) else {
-            return self.fail("ERR invalid cursor");
-        };
-        if cursor.shard >= view.topology.shards.len() {
-            // The shard is gone, and its keys are in others, which have been or will be scanned.
-            self.out.array(2);
-            self.out.bulk(b"0");
-            return self.out.array(0);
-        }
-        let (front, at) = (Arc::clone(&self.front), self.out.mark());
-        let call = self.call(&front, view, command, args);
-        self.batch.scan(&call, cursor, at, &mut self.in_place);
-    }
-
-    fn call<'a>(
-        &self,
-        front: &'a Front,
-        view: &'a View,
-        command: &'static Command,
-        args: Args<'a>,
-    ) -> batch::Call<'a> {
-        let silent = matches!(self.replying, Replying::Off | Replying::Skip);
-        batch::Call {
-            front,
-            view,
-            command,
-            args,
-            now_ms: self.now_ms,
-            protocol: self.out.protocol(),
-            silent,
-        }
-    }
-
     /// Answers with an error.
     pub(crate) fn fail(&mut self, message: &str) {
         self.errors += 1;
@@ -480,15 +351,4 @@ impl Session {
 /// reach, with commands in its body; Redis closes such connections too.
 fn is_http(word: &[u8]) -> bool {
     word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
-}
-
-/// What Redis says of a slot that is none.
-fn invalid_slot(command: &Command, args: Args<'_>) -> &'static str {
-    if args.iter().skip(2).any(|number| integer(number).is_none()) {
-        "ERR value is not an integer or out of range"
-    } else if command.id == Id::ClusterGetKeysInSlot {
-        "ERR Invalid slot or number of keys"
-    } else {
-        "ERR Invalid slot"
-    }
 }

@@ -115,7 +115,7 @@ async fn ask(
 }
 
 /// Waits until the front end drains; then the session is polled.
-async fn drained(front: &Front) {
+pub(crate) async fn drained(front: &Front) {
     poll_fn(|_| match front.is_draining() {
         true => Poll::Ready(()),
         false => Poll::Pending,

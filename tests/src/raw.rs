@@ -237,6 +237,17 @@ impl Connection {
         }
     }
 
+    /// Whether a TCP connection has something to read now.
+    pub fn has_input(&self) -> bool {
+        let Stream::Tcp(stream) = &self.stream else {
+            panic!("only TCP connections are looked into");
+        };
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        self.taken < self.buffer.len() || matches!(peeked, Ok(1))
+    }
+
     /// Whether the server closes within `limit` without sending anything more.
     pub fn closes_within(&mut self, limit: Duration) -> bool {
         self.set_read_timeout(limit);

@@ -17,9 +17,10 @@ const DOCUMENT: &str = "docs/COMMANDS.md";
 const TEMPLATE: &str = "tests/documents/commands.md";
 const PLACE: &str = "<!-- tables -->\n";
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     Group::String,
     Group::Generic,
+    Group::Load,
     Group::Connection,
     Group::Server,
     Group::Cluster,
@@ -29,6 +30,7 @@ fn title(group: Group) -> &'static str {
     match group {
         Group::String => "Strings",
         Group::Generic => "Keys",
+        Group::Load => "Loading",
         Group::Connection => "Connections",
         Group::Server => "Server",
         Group::Cluster => "Cluster",

@@ -182,6 +182,27 @@ impl Data for Service {
         Err(Status::unimplemented("not in tests"))
     }
 
+    async fn load(
+        &self,
+        _: Request<schema::LoadRequest>,
+    ) -> Result<Response<schema::LoadResponse>, Status> {
+        Err(Status::unimplemented("not in tests"))
+    }
+
+    async fn store(
+        &self,
+        _: Request<schema::StoreRequest>,
+    ) -> Result<Response<schema::StoreResponse>, Status> {
+        Err(Status::unimplemented("not in tests"))
+    }
+
+    async fn fail(
+        &self,
+        _: Request<schema::FailRequest>,
+    ) -> Result<Response<schema::FailResponse>, Status> {
+        Err(Status::unimplemented("not in tests"))
+    }
+
     async fn replicated(
         &self,
         _: Request<schema::ReplicatedRequest>,

@@ -61,6 +61,30 @@ pub enum CommandError {
     /// The memory limit leaves no room.
     #[error("OOM command not allowed when used memory > 'maxmemory'.")]
     OutOfMemory,
+    /// Leases take all the memory that they may.
+    #[error("LOADBUSY too many keys are being loaded")]
+    TooManyLoads,
+    /// As many wait for loads as may.
+    #[error("LOADBUSY too many clients wait for keys to be loaded")]
+    TooManyWaiters,
+    /// A lease, a wait and the like that is none.
+    #[error("ERR milliseconds must be an integer from {least} to {max}", max = larder_proto::limits::LEASE_MS_MAX)]
+    Milliseconds {
+        /// The least that makes sense.
+        least: u64,
+    },
+    /// JITTER that is no part of the time to live.
+    #[error("ERR JITTER must be an integer from 0 to 100")]
+    Jitter,
+    /// STALE or JITTER of a value that lives until it is evicted.
+    #[error("ERR STALE and JITTER need a time to live")]
+    NeedsExpiry,
+    /// A token that no lease can have.
+    #[error("ERR a token is what LOAD.GET answers beside LEAD: 16 hexadecimal digits")]
+    NoToken,
+    /// The reason of a failure that is too long.
+    #[error("ERR message exceeds the maximum of {max} bytes", max = larder_proto::limits::LOAD_MESSAGE_BYTES_MAX)]
+    MessageTooLong,
     /// A key that has to exist does not.
     #[error("ERR no such key")]
     NoSuchKey,
@@ -132,6 +156,7 @@ impl From<EngineError> for CommandError {
     fn from(error: EngineError) -> CommandError {
         match error {
             EngineError::OutOfMemory { .. } => CommandError::OutOfMemory,
+            EngineError::TooManyLoads => CommandError::TooManyLoads,
             EngineError::KeyTooLong { bytes, max } => CommandError::KeyTooLong { bytes, max },
             EngineError::ValueTooLong { .. } => CommandError::ValueTooLong,
         }

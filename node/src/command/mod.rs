@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! strings   get  set  append  range  counter  lcs
+//! loads     load
 //! keys      delete  exists  expire  ttl  rename  object  scan  flush
 //! shared    error (what a command is refused for)   value (the type a command asks for)
 //!           expiry (EX, PX, EXAT, PXAT)   long_double (INCRBYFLOAT's numbers)
@@ -23,6 +24,7 @@ mod expiry;
 mod flush;
 mod get;
 mod lcs;
+mod load;
 mod long_double;
 mod object;
 mod range;
@@ -45,6 +47,7 @@ use crate::log::Position;
 pub use crate::engine::{Access, Closed};
 pub(crate) use counter::increment;
 pub use error::CommandError;
+pub(crate) use load::FillLifetime;
 pub(crate) use value::string_of;
 
 /// One command on its way through the engine.

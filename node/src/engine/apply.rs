@@ -64,10 +64,10 @@ impl Locked<'_> {
             Effect::Put {
                 key,
                 value,
-                deadline,
+                lifetime,
             } => {
                 let value = FreshValue::arrived(value, memory);
-                self.write(key, value, deadline, position.0);
+                self.write(key, value, lifetime, position.0);
             }
             Effect::Splice { key, offset, bytes } => {
                 let end = offset + bytes.len();

@@ -16,7 +16,7 @@ use bytes::{BufMut, Bytes};
 use super::blocks::{Address, Blocks, RECORD_BYTES_MAX};
 use super::object::{Object, Objects};
 use super::record::{self, Kind};
-use super::time::Millis;
+use super::time::{Lifetime, Millis};
 use super::usage::Usage;
 use super::value::{LARGE_BYTES_MIN, Large, Stored, Value};
 
@@ -32,7 +32,7 @@ pub(super) struct Fresh<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: FreshValue<'a>,
     pub(super) version: u64,
-    pub(super) deadline: Option<Millis>,
+    pub(super) lifetime: Lifetime,
 }
 
 /// Its value.
@@ -56,6 +56,14 @@ impl<'a> FreshValue<'a> {
         }
     }
 
+    /// The string, in memory that can be shared.
+    pub(super) fn to_shared(&self) -> Bytes {
+        match self {
+            FreshValue::Bytes(bytes) => Bytes::copy_from_slice(bytes),
+            FreshValue::Large(large) => large.bytes().clone(),
+        }
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             FreshValue::Bytes(bytes) => bytes,
@@ -71,7 +79,7 @@ fn lies_in(part: &[u8], whole: &[u8]) -> bool {
 
 /// Bytes of memory that a packed string takes.
 pub(super) fn entry_bytes(key_bytes: usize, value_bytes: usize) -> usize {
-    record::packed_length(key_bytes, value_bytes, true)
+    record::packed_length(key_bytes, value_bytes, 1)
 }
 
 /// Some of the holes, as a list of those of each of some lengths.
@@ -179,7 +187,15 @@ impl Arena {
         }
         match record::kind(record) {
             Kind::Packed(layout) => record::deadline(record, &layout),
-            Kind::Object(number) => self.objects.get(number).deadline,
+            Kind::Object(number) => self.objects.get(number).lifetime.deadline,
+        }
+    }
+
+    pub(super) fn lifetime(&self, at: Address) -> Lifetime {
+        let record = self.record(at);
+        match record::kind(record) {
+            Kind::Packed(layout) => record::lifetime(record, &layout),
+            Kind::Object(number) => self.objects.get(number).lifetime,
         }
     }
 
@@ -207,10 +223,14 @@ impl Arena {
         key: &[u8],
         value: usize,
         version: u64,
-        deadline: Option<Millis>,
+        lifetime: Lifetime,
     ) -> bool {
+        let Lifetime {
+            deadline,
+            fresh_until,
+        } = lifetime;
         key.len() + value < LARGE_BYTES_MIN
-            && deadline.is_none_or(|deadline| deadline.0 < record::NUMBER_END)
+            && deadline.max(fresh_until) < Some(record::DEADLINE_END)
             && self.is_of_era(version)
             && !self.blocks.is_crowded()
     }
@@ -221,19 +241,19 @@ impl Arena {
             key,
             value,
             version,
-            deadline,
+            lifetime,
         } = fresh;
         if self.blocks.is_empty() {
             self.era = version & !(record::NUMBER_END - 1);
         }
         match value {
-            FreshValue::Bytes(value) if self.is_packed(key, value.len(), version, deadline) => {
-                let length = record::packed_length(key.len(), value.len(), deadline.is_some());
+            FreshValue::Bytes(value) if self.is_packed(key, value.len(), version, lifetime) => {
+                let length = record::packed_length(key.len(), value.len(), lifetime.times());
                 let (at, mut room) = match self.fill_hole(length) {
                     Some(at) => (at, &mut self.record_mut(at)[..length]),
                     None => self.blocks.append(length),
                 };
-                record::write(&mut room, key, value, version, deadline, usage);
+                record::write(&mut room, key, value, version, lifetime, usage);
                 at
             }
             value => {
@@ -244,7 +264,7 @@ impl Arena {
                 let number = self.objects.add(Object {
                     key: key.into(),
                     version,
-                    deadline,
+                    lifetime,
                     value: Stored::Large(large),
                 });
                 self.append(&record::object(number, usage))

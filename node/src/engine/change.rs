@@ -3,7 +3,7 @@
 use super::arena::{Arena, Fresh, FreshValue};
 use super::blocks::Address;
 use super::record::{self, Kind};
-use super::time::Millis;
+use super::time::{Lifetime, Millis};
 use super::value::{LARGE_BYTES_MIN, Large};
 
 /// An entry that is being changed: it may move.
@@ -27,7 +27,7 @@ impl Change<'_> {
         let Fresh {
             key,
             version,
-            deadline,
+            lifetime,
             ..
         } = *fresh;
         let record = self.arena.record(*self.at);
@@ -35,19 +35,17 @@ impl Change<'_> {
         else {
             return false;
         };
-        let had_deadline = record::deadline(record, &layout).is_some();
+        let old = record::lifetime(record, &layout);
         if layout.value().len() != value.len()
-            || had_deadline != deadline.is_some()
-            || !self.arena.is_packed(key, value.len(), version, deadline)
+            || old.times() != lifetime.times()
+            || !self.arena.is_packed(key, value.len(), version, lifetime)
         {
             return false;
         }
         let record = self.arena.record_mut(*self.at);
         record[layout.value()].copy_from_slice(value);
         record::set_version(record, &layout, version);
-        if let Some(deadline) = deadline {
-            record::set_deadline(record, &layout, deadline);
-        }
+        record::set_lifetime(record, &layout, lifetime);
         true
     }
 
@@ -56,33 +54,28 @@ impl Change<'_> {
         let record = self.arena.record_mut(*self.at);
         match record::kind(record) {
             Kind::Packed(layout) if in_place => record::set_version(record, &layout, version),
-            Kind::Packed(_) => self.rewrite(version, self.arena.deadline(*self.at)),
+            Kind::Packed(_) => self.rewrite(version, self.arena.lifetime(*self.at)),
             Kind::Object(number) => self.arena.objects.get_mut(number).version = version,
         }
     }
 
     pub(super) fn set_deadline(&mut self, deadline: Option<Millis>) {
+        let old = self.arena.lifetime(*self.at);
+        let lifetime = old.with_deadline(deadline);
         let record = self.arena.record_mut(*self.at);
-        match (record::kind(record), deadline) {
-            (Kind::Object(number), _) => {
-                self.arena.objects.get_mut(number).deadline = deadline;
-            }
-            (Kind::Packed(layout), Some(deadline))
-                if record::deadline(record, &layout).is_some()
-                    && deadline.0 < record::NUMBER_END =>
+        match record::kind(record) {
+            Kind::Object(number) => self.arena.objects.get_mut(number).lifetime = lifetime,
+            Kind::Packed(layout)
+                if old.times() == lifetime.times() && deadline < Some(record::DEADLINE_END) =>
             {
-                record::set_deadline(record, &layout, deadline);
+                record::set_lifetime(record, &layout, lifetime);
             }
-            (Kind::Packed(layout), _) => {
-                if record::deadline(record, &layout) != deadline {
-                    self.rewrite(self.arena.version(*self.at), deadline);
-                }
-            }
+            Kind::Packed(_) => self.rewrite(self.arena.version(*self.at), lifetime),
         }
     }
 
     /// Writes a packed entry anew.
-    fn rewrite(&mut self, version: u64, deadline: Option<Millis>) {
+    fn rewrite(&mut self, version: u64, lifetime: Lifetime) {
         let record = self.arena.record(*self.at);
         let record = record[..record::length(record)].to_vec();
         if let Kind::Packed(layout) = record::kind(&record) {
@@ -90,7 +83,7 @@ impl Change<'_> {
                 key: &record[layout.key()],
                 value: FreshValue::Bytes(&record[layout.value()]),
                 version,
-                deadline,
+                lifetime,
             });
         }
     }
@@ -113,7 +106,7 @@ impl Change<'_> {
 
     fn grow(&mut self, length: usize) {
         let at = *self.at;
-        let (version, deadline) = (self.arena.version(at), self.arena.deadline(at));
+        let (version, lifetime) = (self.arena.version(at), self.arena.lifetime(at));
         let key = self.arena.key(at).to_vec();
         let old = self.arena.value(at).bytes();
         let long = key.len() + length >= LARGE_BYTES_MIN;
@@ -129,7 +122,7 @@ impl Change<'_> {
             key: &key,
             value,
             version,
-            deadline,
+            lifetime,
         });
     }
 }
@@ -145,7 +138,7 @@ mod tests {
             key,
             value: FreshValue::Bytes(value),
             version,
-            deadline: None,
+            lifetime: Lifetime::default(),
         };
         arena.put(fresh, Usage::default())
     }

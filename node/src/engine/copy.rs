@@ -27,7 +27,7 @@ use super::Engine;
 use super::arena::FreshValue;
 use super::error::EngineError;
 use super::scan::{Budget, ScanCursor};
-use super::time::Millis;
+use super::time::{Lifetime, Millis};
 use super::value::Value;
 
 /// An entry on its way to another member.
@@ -37,8 +37,8 @@ pub struct CopyEntry<'a> {
     pub key: &'a [u8],
     /// The value. A long one can be shared.
     pub value: Value<'a>,
-    /// When it expires, if it does. May have passed.
-    pub deadline: Option<Millis>,
+    /// When it expires, which may have passed, and when it is stale.
+    pub lifetime: Lifetime,
     /// The position of its last change.
     pub version: u64,
 }
@@ -64,7 +64,7 @@ impl Engine {
             each(CopyEntry {
                 key: entry.key(),
                 value: entry.value(),
-                deadline: entry.deadline(),
+                lifetime: entry.lifetime(),
                 version: entry.version(),
             });
         })
@@ -78,12 +78,12 @@ impl Engine {
         memory: Option<&Bytes>,
         now: Millis,
     ) -> Result<(), EngineError> {
-        let (key, value, deadline) = (entry.key, entry.value.bytes(), entry.deadline);
+        let (key, value, lifetime) = (entry.key, entry.value.bytes(), entry.lifetime);
         self.check(key, value.len())?;
         let mut locked = self.lock(Slot::of(key), now);
         locked.advance(Position(entry.version));
         let value = FreshValue::arrived(value, memory);
-        locked.write(key, value, deadline, entry.version);
+        locked.write(key, value, lifetime, entry.version);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::arena::Arena;
 use super::blocks::Address;
 use super::segment::Cell;
-use super::time::Millis;
+use super::time::{Lifetime, Millis};
 use super::value::{Large, Value};
 
 /// A live entry, in place, for as long as its stripe is locked.
@@ -36,6 +36,11 @@ impl<'a> Entry<'a> {
     /// When the entry expires, if it does.
     pub fn deadline(&self) -> Option<Millis> {
         self.arena.deadline(self.at)
+    }
+
+    /// When the entry expires, and when it is stale.
+    pub fn lifetime(&self) -> Lifetime {
+        self.arena.lifetime(self.at)
     }
 
     /// The position in the log of the last change to this entry: it rises with every change.

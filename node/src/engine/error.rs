@@ -14,6 +14,9 @@ pub enum EngineError {
         /// The limit in force.
         limit: usize,
     },
+    /// Leases take all the memory that they may.
+    #[error("too many keys are being loaded")]
+    TooManyLoads,
     /// The key is longer than [`KEY_BYTES_MAX`](super::KEY_BYTES_MAX).
     #[error("a key of {bytes} bytes is longer than the {max} bytes allowed")]
     KeyTooLong {

@@ -137,9 +137,11 @@ impl Engine {
 
     /// Gives each stripe's gate a new state, made of its index and the old one, under its lock.
     fn change_gates(&self, change: impl Fn(usize, u32) -> u32) {
-        for (index, StripeCell { gate, stripe }) in self.stripes.iter().enumerate() {
-            let _locked = stripe.lock();
+        for (index, StripeCell { gate, .. }) in self.stripes.iter().enumerate() {
+            let mut locked = Locked::new(self, index, Millis::default());
             gate.0.store(change(index, gate.load()), Ordering::Relaxed);
+            // Who loads a key that is served elsewhere now cannot know what happens to it there.
+            locked.void_slots(|slot| !gate.admits(slot));
         }
     }
 }

@@ -13,10 +13,11 @@ use super::arena::{Fresh, FreshValue};
 use super::entry::Entry;
 use super::error::EngineError;
 use super::gate::Gate;
+use super::leases::Ended;
 use super::s3fifo::Whereabouts;
 use super::stripe::{Detached, Stripe};
 use super::table::Place;
-use super::time::Millis;
+use super::time::{Lifetime, Millis};
 use super::usage::{TrackedUse, Usage};
 use super::value::{LARGE_BYTES_MIN, Large};
 use super::{Engine, KEY_BYTES_MAX, StripeCell, entry_bytes, stripe_of};
@@ -40,6 +41,8 @@ pub struct Locked<'a> {
     pub(super) changed: bool,
     /// What is past its deadline is hidden but stays: the primary drops it, not this engine or this command.
     hides: bool,
+    /// After `stripe`, so that the lock is free when it is dropped.
+    pub(super) ended: Ended,
 }
 
 /// What a look for entries past their deadline came to.
@@ -62,6 +65,7 @@ impl<'a> Locked<'a> {
             now,
             changed: false,
             hides: gate.is_passive(),
+            ended: Ended::default(),
         }
     }
 
@@ -87,10 +91,15 @@ impl<'a> Locked<'a> {
             self.stripe.counters.misses += 1;
             return None;
         };
+        self.count_hit(place);
+        Some(self.entry(place))
+    }
+
+    /// The entry is read.
+    pub(super) fn count_hit(&mut self, place: Place) {
         self.stripe.hits += 1;
         self.stripe
             .touch(place, self.engine.tracked_use(), self.now);
-        Some(self.entry(place))
     }
 
     /// The key's entry, neither marked nor counted: for questions about it, and for writes that look before they write.
@@ -116,7 +125,7 @@ impl<'a> Locked<'a> {
         value: &[u8],
         deadline: Option<Millis>,
     ) -> Result<Position, EngineError> {
-        self.put_value(key, FreshValue::Bytes(value), deadline)
+        self.put_value(key, FreshValue::Bytes(value), Lifetime::until(deadline))
     }
 
     /// [`Locked::put`] of a string that may lie in this memory. A long one that takes up most of it is not copied: the
@@ -128,7 +137,8 @@ impl<'a> Locked<'a> {
         memory: Option<&Bytes>,
         deadline: Option<Millis>,
     ) -> Result<Position, EngineError> {
-        self.put_value(key, FreshValue::arrived(value, memory), deadline)
+        let value = FreshValue::arrived(value, memory);
+        self.put_value(key, value, Lifetime::until(deadline))
     }
 
     /// [`Locked::put`] without copying a long string, if it fills its allocation and nobody else refers to it.
@@ -143,27 +153,31 @@ impl<'a> Locked<'a> {
         }
         self.engine.check(key, value.len())?;
         let large = Large::from_shared(value);
-        self.put_value(key, FreshValue::Large(large), deadline)
+        self.put_value(key, FreshValue::Large(large), Lifetime::until(deadline))
     }
 
-    fn put_value(
+    pub(super) fn put_value(
         &mut self,
         key: &[u8],
         value: FreshValue<'_>,
-        deadline: Option<Millis>,
+        lifetime: Lifetime,
     ) -> Result<Position, EngineError> {
         self.engine.check(key, value.bytes().len())?;
-        if deadline.is_some_and(|deadline| deadline <= self.now) {
+        if lifetime
+            .deadline
+            .is_some_and(|deadline| deadline <= self.now)
+        {
             self.remove(key);
             return Ok(self.position());
         }
+        self.void(key);
         let version = self.append(Effect::Put {
             key,
             value: value.bytes(),
-            deadline,
+            lifetime,
         });
         // An entry past its deadline may be overwritten: that drops it as well as a Delete would.
-        self.write(key, value, deadline, version);
+        self.write(key, value, lifetime, version);
         Ok(self.position())
     }
 
@@ -172,7 +186,7 @@ impl<'a> Locked<'a> {
         &mut self,
         key: &[u8],
         value: FreshValue<'_>,
-        deadline: Option<Millis>,
+        lifetime: Lifetime,
         version: u64,
     ) {
         self.changed = true;
@@ -182,7 +196,7 @@ impl<'a> Locked<'a> {
             key,
             value,
             version,
-            deadline,
+            lifetime,
         };
         let Some(place) = found else {
             let length = fresh.value.bytes().len();
@@ -219,6 +233,7 @@ impl<'a> Locked<'a> {
         change: impl FnOnce(&mut [u8]),
     ) -> Result<Position, EngineError> {
         self.engine.check(key, range.end)?;
+        self.void(key);
         let place = self
             .live(key)
             .unwrap_or_else(|| self.insert_empty(key, range.end));
@@ -246,6 +261,7 @@ impl<'a> Locked<'a> {
             return false;
         };
         if deadline.is_some_and(|deadline| deadline <= self.now) {
+            self.void(key);
             self.remove_at(place);
             return true;
         }
@@ -261,6 +277,7 @@ impl<'a> Locked<'a> {
 
     /// Removes the key and tells whether it existed.
     pub fn remove(&mut self, key: &[u8]) -> bool {
+        self.void(key);
         let live = self.live(key);
         live.inspect(|&place| self.remove_at(place)).is_some()
     }
@@ -285,22 +302,23 @@ impl<'a> Locked<'a> {
             return Ok(true);
         }
         let entry = self.entry(place);
-        let deadline = entry.deadline();
+        let lifetime = entry.lifetime();
         let large = entry.large().cloned();
         let bytes = match &large {
             Some(large) => large.bytes().clone(),
             None => Bytes::copy_from_slice(entry.value().bytes()),
         };
+        self.void(to);
         let version = self.append(Effect::Put {
             key: to,
             value: &bytes,
-            deadline,
+            lifetime,
         });
         let value = match large {
             Some(large) if bytes.len() >= LARGE_BYTES_MIN => FreshValue::Large(large),
             _ => FreshValue::Bytes(&bytes),
         };
-        self.write(to, value, deadline, version);
+        self.write(to, value, lifetime, version);
         Ok(true)
     }
 
@@ -345,6 +363,7 @@ impl<'a> Locked<'a> {
     /// Takes everything out of the stripe, as of a flush at this position.
     pub(super) fn detach(&mut self, position: Position) -> Detached {
         self.stripe.position = position;
+        self.void_slots(|_| true);
         self.changed = true;
         self.stripe.detach()
     }
@@ -379,12 +398,12 @@ impl<'a> Locked<'a> {
         self.engine.volatile.set(self.index, volatile);
     }
 
-    fn entry(&self, place: Place) -> Entry<'_> {
+    pub(super) fn entry(&self, place: Place) -> Entry<'_> {
         self.stripe.entry(self.stripe.table().cell(place))
     }
 
     /// Where the key's entry stands, if it is live. An entry past its deadline is dropped.
-    fn live(&mut self, key: &[u8]) -> Option<Place> {
+    pub(super) fn live(&mut self, key: &[u8]) -> Option<Place> {
         debug_assert_eq!(
             stripe_of(Slot::of(key)),
             self.index,
@@ -413,7 +432,7 @@ impl<'a> Locked<'a> {
             key,
             value: FreshValue::Bytes(&[]),
             version: self.stripe.position.0,
-            deadline: None,
+            lifetime: Lifetime::default(),
         };
         self.insert(hash, empty, length);
         let place = self.stripe.find(hash, key);

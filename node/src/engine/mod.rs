@@ -3,7 +3,8 @@
 //! ```text
 //! Engine -- 1024 x Mutex<Stripe> -- Table -- Segments (sorted by hash) of cells: hash, address
 //!   |                          |--- Arena -- Blocks of records, one after the other; Objects, if they are long
-//!   |                          \--- Deadlines (heap of blocks)
+//!   |                          |--- Deadlines (heap of blocks)
+//!   |                          \--- Leases: who is loading what is missing
 //!   |-- Queues: new entries in order, under the policy S3-FIFO
 //!   |-- used, population: totals, brought up to date under each stripe's lock
 //!   |-- Log: every write's effect, appended under the stripe's lock
@@ -29,6 +30,7 @@ mod eviction;
 mod expiry;
 mod flush;
 mod gate;
+mod leases;
 mod locked;
 mod object;
 mod policy;
@@ -67,12 +69,13 @@ pub use error::EngineError;
 pub use expiry::Sweep;
 pub use larder_proto::limits::KEY_BYTES_MAX;
 pub use larder_proxy::{AHEAD_MAX, Access, Closed};
+pub use leases::{Ask, Loaded, Token};
 pub use locked::Locked;
 pub use policy::EvictionPolicy;
 pub use relocate::Relocation;
 pub use scan::ScanCursor;
 pub use stats::Stats;
-pub use time::Millis;
+pub use time::{Lifetime, Millis};
 pub use usage::TrackedUse;
 pub use value::{LARGE_BYTES_MIN, Value};
 
@@ -137,6 +140,8 @@ pub struct Engine {
     value_bytes_max: usize,
     hash: FixedState,
     random: Apart<Random>,
+    /// What leases take of `used`.
+    lease_bytes: Apart<AtomicUsize>,
     disposer: Disposer,
 }
 
@@ -177,6 +182,7 @@ impl Engine {
             value_bytes_max: config.value_bytes_max,
             hash: FixedState::with_seed(config.seed),
             random: Apart(Random::new(config.seed)),
+            lease_bytes: Apart(AtomicUsize::new(0)),
             disposer: Disposer::default(),
         }
     }

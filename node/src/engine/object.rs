@@ -1,14 +1,14 @@
 //! Entries that are too long to be packed.
 
 use super::size_class::{allocated, size_class};
-use super::time::Millis;
+use super::time::Lifetime;
 use super::value::Stored;
 
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) key: Box<[u8]>,
     pub(super) version: u64,
-    pub(super) deadline: Option<Millis>,
+    pub(super) lifetime: Lifetime,
     pub(super) value: Stored,
 }
 

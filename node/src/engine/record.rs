@@ -1,18 +1,18 @@
 //! How an entry lies in its block.
 //!
 //! ```text
-//! usage u24 | flags u8 | [key length u16] | value length u8 or u8, u16 | version u48 | [deadline u48] | key | value
+//! usage u24 | flags u8 | [key length u16] | value length u8 or u8, u16 | version u48 | [deadline u48, [fresh until u48]] | key | value
 //! usage u24 | flags u8 | number of an object u32
 //! ```
 //!
 //! Everything little-endian. The flags have the length of a short key. A hole keeps its length, and refers to another
-//! where its version or number was.
+//! where its version or number was. The top bit of a deadline says that the entry is stale some time before it.
 
 use std::ops::Range;
 
 use bytes::BufMut;
 
-use super::time::Millis;
+use super::time::{Lifetime, Millis};
 use super::usage::Usage;
 
 /// The entry has a deadline.
@@ -34,8 +34,14 @@ const OBJECT_NUMBER: Range<usize> = 4..8;
 /// Bytes of versions and deadlines.
 const NUMBER: usize = 6;
 
-/// Numbers of packed entries are below this.
+/// Versions of packed entries are below this, as far as they are kept.
 pub(super) const NUMBER_END: u64 = 1 << (8 * NUMBER);
+
+/// Deadlines of packed entries are below this.
+pub(super) const DEADLINE_END: Millis = Millis(NUMBER_END / 2);
+
+/// Of a deadline's highest byte: the entry is stale some time before.
+const STALES: u8 = 1 << 7;
 
 const INTACT: &str = "a record holds its whole header";
 
@@ -44,6 +50,7 @@ const INTACT: &str = "a record holds its whole header";
 pub(super) struct Layout {
     version: usize,
     has_deadline: bool,
+    stales: bool,
     key: usize,
     value: usize,
     end: usize,
@@ -90,10 +97,12 @@ pub(super) fn kind(record: &[u8]) -> Kind {
         length => usize::from(length),
     };
     let has_deadline = flags & DEADLINE != 0;
-    let key = at + NUMBER * (1 + usize::from(has_deadline));
+    let stales = has_deadline && record[at + 2 * NUMBER - 1] & STALES != 0;
+    let key = at + NUMBER * (1 + usize::from(has_deadline) + usize::from(stales));
     Kind::Packed(Layout {
         version: at,
         has_deadline,
+        stales,
         key,
         value: key + key_length,
         end: key + key_length + value_length,
@@ -112,31 +121,38 @@ pub(super) fn length(records: &[u8]) -> usize {
     }
 }
 
-/// Bytes of a packed record.
-pub(super) fn packed_length(key: usize, value: usize, has_deadline: bool) -> usize {
+/// Bytes of a packed record that has so many times, deadline and end of freshness.
+pub(super) fn packed_length(key: usize, value: usize, times: usize) -> usize {
     let key_length = if key < usize::from(KEY_LONG) { 0 } else { 2 };
     let value_length = if value < usize::from(VALUE_LONG) {
         1
     } else {
         3
     };
-    let numbers = NUMBER * (1 + usize::from(has_deadline));
+    let numbers = NUMBER * (1 + times);
     FLAGS + 1 + key_length + value_length + numbers + key + value
 }
 
-/// Writes a packed record. Lengths have 16 bits, version and deadline 48.
+/// Writes a packed record. Lengths have 16 bits, the version 48, times 47.
 pub(super) fn write(
     out: &mut impl BufMut,
     key: &[u8],
     value: &[u8],
     version: u64,
-    deadline: Option<Millis>,
+    lifetime: Lifetime,
     usage: Usage,
 ) {
     out.put_uint_le(usage.to_bits().into(), USAGE.len());
     let short = key.len() < usize::from(KEY_LONG);
     let length = if short { key.len() as u8 } else { KEY_LONG };
-    out.put_u8(length << KEY_SHIFT | if deadline.is_some() { DEADLINE } else { 0 });
+    out.put_u8(
+        length << KEY_SHIFT
+            | if lifetime.deadline.is_some() {
+                DEADLINE
+            } else {
+                0
+            },
+    );
     if !short {
         out.put_u16_le(key.len() as u16);
     }
@@ -147,9 +163,7 @@ pub(super) fn write(
         out.put_u16_le(value.len() as u16);
     }
     out.put_uint_le(version & (NUMBER_END - 1), NUMBER);
-    if let Some(Millis(deadline)) = deadline {
-        out.put_uint_le(deadline, NUMBER);
-    }
+    put_times(lifetime, out);
     out.put_slice(key);
     out.put_slice(value);
 }
@@ -216,13 +230,34 @@ pub(super) fn set_version(record: &mut [u8], layout: &Layout, version: u64) {
 
 pub(super) fn deadline(record: &[u8], layout: &Layout) -> Option<Millis> {
     let at = layout.version + NUMBER;
-    layout.has_deadline.then(|| Millis(number(record, at)))
+    layout
+        .has_deadline
+        .then(|| Millis(number(record, at) & (DEADLINE_END.0 - 1)))
 }
 
-/// Changes the deadline of a record that has one.
-pub(super) fn set_deadline(record: &mut [u8], layout: &Layout, deadline: Millis) {
-    let at = layout.version + NUMBER;
-    record[at..][..NUMBER].copy_from_slice(&deadline.0.to_le_bytes()[..NUMBER]);
+pub(super) fn lifetime(record: &[u8], layout: &Layout) -> Lifetime {
+    let at = layout.version + 2 * NUMBER;
+    Lifetime {
+        deadline: deadline(record, layout),
+        fresh_until: layout.stales.then(|| Millis(number(record, at))),
+    }
+}
+
+/// Changes the times of a record that has as many.
+pub(super) fn set_lifetime(record: &mut [u8], layout: &Layout, lifetime: Lifetime) {
+    let mut times = &mut record[layout.version + NUMBER..];
+    put_times(lifetime, &mut times);
+}
+
+fn put_times(lifetime: Lifetime, out: &mut impl BufMut) {
+    let Some(Millis(deadline)) = lifetime.deadline else {
+        return;
+    };
+    let Some(Millis(fresh_until)) = lifetime.fresh_until else {
+        return out.put_uint_le(deadline, NUMBER);
+    };
+    out.put_uint_le(deadline | DEADLINE_END.0, NUMBER);
+    out.put_uint_le(fresh_until, NUMBER);
 }
 
 fn number(record: &[u8], at: usize) -> u64 {
@@ -239,12 +274,24 @@ mod tests {
     fn a_record_of_any_lengths_is_read_as_it_was_written() {
         for key in [0, 1, 30, 31, 32, 300, 30_000] {
             for value in [0, 1, 254, 255, 256, 2000, 32_000] {
-                for deadline in [None, Some(Millis(0)), Some(Millis(NUMBER_END - 1))] {
+                let last = Some(Millis(DEADLINE_END.0 - 1));
+                let times = [
+                    (None, None),
+                    (Some(Millis(0)), None),
+                    (last, None),
+                    (last, Some(Millis(0))),
+                    (Some(Millis(7)), last),
+                ];
+                for (deadline, fresh_until) in times {
+                    let lifetime = Lifetime {
+                        deadline,
+                        fresh_until,
+                    };
                     let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
                     let mut record = Vec::new();
                     let (version, usage) = (NUMBER_END - 7, Usage::from_bits(77));
-                    write(&mut record, &key, &value, version, deadline, usage);
-                    let length_told = packed_length(key.len(), value.len(), deadline.is_some());
+                    write(&mut record, &key, &value, version, lifetime, usage);
+                    let length_told = packed_length(key.len(), value.len(), lifetime.times());
                     assert_eq!(record.len(), length_told);
                     // Others follow.
                     record.extend([0xFF; 20]);
@@ -256,6 +303,7 @@ mod tests {
                     assert_eq!(record[layout.value()], value);
                     assert_eq!(super::version(&record, &layout), version);
                     assert_eq!(super::deadline(&record, &layout), deadline);
+                    assert_eq!(super::lifetime(&record, &layout), lifetime);
                     assert_eq!(super::usage(&record), usage);
                     assert_eq!(has_no_deadline(&record), deadline.is_none());
                     set_version(&mut record, &layout, 5);

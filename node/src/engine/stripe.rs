@@ -10,6 +10,7 @@ use super::blocks::Address;
 use super::change::Change;
 use super::deadlines::Deadlines;
 use super::entry::Entry;
+use super::leases::Leases;
 use super::random::mix;
 use super::segment::Cell;
 use super::stats::Counters;
@@ -33,6 +34,8 @@ pub(super) struct Stripe {
     with_deadline: usize,
     /// See [`Stripe::age`].
     age_steps: usize,
+    /// None: nothing is being loaded.
+    pub(super) leases: Option<Box<Leases>>,
     pub(super) counters: Counters,
     /// What the engine's total holds on account of this stripe; written by `Locked::settle`.
     pub(super) settled_bytes: usize,
@@ -108,7 +111,8 @@ impl Stripe {
 
     /// Bytes of memory the stripe takes, beside itself.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.arena.heap_bytes() + self.table.heap_bytes() + self.deadlines.heap_bytes()
+        let leases = self.leases.as_ref().map_or(0, |leases| leases.heap_bytes());
+        self.arena.heap_bytes() + self.table.heap_bytes() + self.deadlines.heap_bytes() + leases
     }
 
     /// The entry is used.
@@ -125,7 +129,7 @@ impl Stripe {
 
     /// Adds an entry whose key is not in the stripe.
     pub(super) fn insert(&mut self, hash: u32, fresh: Fresh<'_>, usage: Usage) {
-        let deadline = fresh.deadline;
+        let deadline = fresh.lifetime.deadline;
         let at = self.arena.put(fresh, usage);
         if let Some(deadline) = deadline {
             self.with_deadline += 1;

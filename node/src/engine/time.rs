@@ -18,6 +18,41 @@ impl Millis {
     }
 }
 
+/// How long an entry lives, and how long what it holds is as good as new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When it expires, if it does.
+    pub deadline: Option<Millis>,
+    /// From when on it is stale: good to be shown while it is loaded anew. Without a deadline, never.
+    pub fresh_until: Option<Millis>,
+}
+
+impl Lifetime {
+    /// Fresh until it expires at this deadline, if there is one.
+    pub const fn until(deadline: Option<Millis>) -> Lifetime {
+        Lifetime {
+            deadline,
+            fresh_until: None,
+        }
+    }
+
+    /// The same with another deadline.
+    pub const fn with_deadline(self, deadline: Option<Millis>) -> Lifetime {
+        Lifetime {
+            deadline,
+            fresh_until: match deadline {
+                Some(_) => self.fresh_until,
+                None => None,
+            },
+        }
+    }
+
+    /// How many times it has.
+    pub(super) fn times(self) -> usize {
+        usize::from(self.deadline.is_some()) + usize::from(self.fresh_until.is_some())
+    }
+}
+
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -6,8 +6,9 @@ use larder_proto::{
     Slot,
     schema::{
         Batch, DeleteRequest, DeleteResponse, DescribeRequest, DescribeResponse, ExpireRequest,
-        ExpireResponse, GetRequest, GetResponse, IncrementRequest, IncrementResponse,
-        ReplicatedRequest, ReplicatedResponse, SetRequest, SetResponse, data_server::Data,
+        ExpireResponse, FailRequest, FailResponse, GetRequest, GetResponse, IncrementRequest,
+        IncrementResponse, LoadRequest, LoadResponse, ReplicatedRequest, ReplicatedResponse,
+        SetRequest, SetResponse, StoreRequest, StoreResponse, data_server::Data,
     },
 };
 use larder_proxy::now_ms;
@@ -134,6 +135,34 @@ impl Data for DataService {
         self.gated(&permit, answer).await
     }
 
+    async fn load(&self, request: Request<LoadRequest>) -> Result<Response<LoadResponse>, Status> {
+        let request = request.into_inner();
+        self.check(&request.key)?;
+        let mut stop = self.stop.clone();
+        let answer = tokio::select! {
+            answer = self.node.load(request) => answer.map_err(|_| closed())?,
+            _ = stop.wait_for(|stopping| *stopping) => return Err(closed()),
+        };
+        answer.map(Response::new).map_err(status)
+    }
+
+    async fn store(
+        &self,
+        request: Request<StoreRequest>,
+    ) -> Result<Response<StoreResponse>, Status> {
+        let request = request.into_inner();
+        let permit = self.check(&request.key)?;
+        let answer = typed::store(self.node.engine(), request, permit.now);
+        self.gated(&permit, answer).await
+    }
+
+    async fn fail(&self, request: Request<FailRequest>) -> Result<Response<FailResponse>, Status> {
+        let request = request.into_inner();
+        let permit = self.check(&request.key)?;
+        let answer = typed::fail(self.node.engine(), request, permit.now);
+        self.gated(&permit, answer).await
+    }
+
     async fn replicated(
         &self,
         request: Request<ReplicatedRequest>,
@@ -147,7 +176,7 @@ impl Data for DataService {
 /// The gRPC form of a command's error: the text is the one RESP clients get.
 fn status(error: CommandError) -> Status {
     let message = error.to_string();
-    if message.starts_with("OOM") {
+    if message.starts_with("OOM") || message.starts_with("LOADBUSY") {
         Status::resource_exhausted(message)
     } else if message.starts_with("WRONGTYPE") {
         Status::failed_precondition(message)

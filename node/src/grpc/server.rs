@@ -34,6 +34,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// A batch fits one HTTP/2 frame.
 const FRAME_BYTES_MAX: u32 = 2 * BATCH_BYTES as u32;
 
+/// Calls on one connection at a time: who waits for a key to be loaded has one.
+const STREAMS_MAX: u32 = 64 * 1024;
+
 /// Connections waiting for a worker to take them.
 const HANDOVER: usize = 64;
 
@@ -120,6 +123,7 @@ async fn serve_on_worker(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
         .add_routes(routes(node, guard, &stop).await);
     let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
     let stopped = async move { drop(stop.wait_for(|stopping| *stopping).await) };

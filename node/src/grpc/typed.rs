@@ -4,14 +4,16 @@
 //! leave; or nothing because the key's slot is not open, and then has done nothing.
 
 use larder_proto::Slot;
+use larder_proto::limits::LOAD_MESSAGE_BYTES_MAX;
 use larder_proto::schema::{
     DeleteRequest, DeleteResponse, DescribeRequest, DescribeResponse, ExpireRequest,
-    ExpireResponse, GetRequest, GetResponse, IncrementRequest, IncrementResponse, SetRequest,
-    SetResponse, set_request::Condition,
+    ExpireResponse, FailRequest, FailResponse, GetRequest, GetResponse, IncrementRequest,
+    IncrementResponse, SetRequest, SetResponse, StoreRequest, StoreResponse,
+    set_request::Condition,
 };
 
-use crate::command::{self, Access, Closed, CommandError, string_of, with_stripe};
-use crate::engine::{Engine, Entry, Locked, Millis, Value};
+use crate::command::{self, Access, Closed, CommandError, FillLifetime, string_of, with_stripe};
+use crate::engine::{Engine, Entry, Locked, Millis, Token, Value};
 use crate::log::Position;
 
 /// Bytes beside its key and value that a new entry may take, and the longest number.
@@ -159,6 +161,65 @@ fn deadline(
     deadline
         .map(|deadline| Some(Millis(deadline)))
         .ok_or(CommandError::InvalidExpire(method))
+}
+
+/// Sets a key that was loaded, if its token is not void.
+pub fn store(engine: &Engine, request: StoreRequest, now: Millis) -> Answer<StoreResponse> {
+    let StoreRequest {
+        key,
+        token,
+        value,
+        ttl_ms,
+        stale_ms,
+        jitter_percent,
+    } = request;
+    let checked = (|| {
+        let token = Token::parse(token.as_bytes()).ok_or(CommandError::NoToken)?;
+        let fill = FillLifetime {
+            latest: match ttl_ms {
+                Some(0) => return Err(CommandError::InvalidExpire("store")),
+                _ => deadline(ttl_ms, now, "store")?,
+            },
+            stale_ms,
+            jitter_percent: jitter_percent.into(),
+        };
+        let lifetime = fill.lifetime(engine, now)?;
+        engine.make_room(key.len() + value.len() + ENTRY_BYTES, now)?;
+        Ok((token, lifetime))
+    })();
+    let (token, lifetime) = match checked {
+        Ok(checked) => checked,
+        Err(error) => return refuse(engine, &key, error),
+    };
+    answer(engine, &key, now, |stripe| {
+        let stored = stripe.store(&key, token, &value, Some(&value), lifetime)?;
+        Ok(StoreResponse { stored })
+    })
+}
+
+/// Ends a load without a value, if its token is not void.
+pub fn fail(engine: &Engine, request: FailRequest, now: Millis) -> Answer<FailResponse> {
+    let FailRequest {
+        key,
+        token,
+        message,
+        ttl_ms,
+    } = request;
+    let checked = (|| {
+        let token = Token::parse(token.as_bytes()).ok_or(CommandError::NoToken)?;
+        if message.len() > LOAD_MESSAGE_BYTES_MAX {
+            return Err(CommandError::MessageTooLong);
+        }
+        Ok((token, deadline(ttl_ms, now, "fail")?))
+    })();
+    let (token, until) = match checked {
+        Ok(checked) => checked,
+        Err(error) => return refuse(engine, &key, error),
+    };
+    answer(engine, &key, now, |stripe| {
+        let ended = stripe.fail(&key, token, &message, until)?;
+        Ok(FailResponse { ended })
+    })
 }
 
 #[cfg(test)]

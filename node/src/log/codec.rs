@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! effect   = kind (1 byte), then what the kind has
-//! put      = key, value            | deadline, key, value
+//! put      = key, value            | deadline, key, value    | deadline, fresh until, key, value
 //! splice   = offset, key, bytes
 //! deadline = key                   | deadline, key
 //! delete   = key
 //! flush    =
 //! key, value, bytes = length, that many bytes
-//! length, offset, deadline = a number of 64 bits in base 128, lowest digit first, the top bit set but in the last
+//! length, offset, deadline, fresh until = a number of 64 bits in base 128, lowest digit first, the top bit set but in the last
 //! ```
 //!
 //! An effect does not carry its position: effects stand in order, and whoever has them knows the position of the first.
@@ -16,7 +16,7 @@
 use bytes::BufMut;
 use thiserror::Error;
 
-use crate::engine::Millis;
+use crate::engine::{Lifetime, Millis};
 
 use super::Effect;
 
@@ -27,6 +27,7 @@ const DEADLINE: u8 = 4;
 const NO_DEADLINE: u8 = 5;
 const DELETE: u8 = 6;
 const FLUSH: u8 = 7;
+const PUT_THAT_STALES: u8 = 8;
 
 /// Most bytes of a number.
 const NUMBER_BYTES_MAX: usize = 10;
@@ -44,7 +45,7 @@ pub fn encoded_bytes_max(effect: Effect<'_>) -> usize {
         Effect::Deadline { key, .. } | Effect::Delete { key } => key.len(),
         Effect::Flush => 0,
     };
-    1 + 3 * NUMBER_BYTES_MAX + strings
+    1 + 4 * NUMBER_BYTES_MAX + strings
 }
 
 /// Appends an effect.
@@ -53,9 +54,9 @@ pub fn encode(effect: Effect<'_>, out: &mut impl BufMut) {
         Effect::Put {
             key,
             value,
-            deadline,
+            lifetime,
         } => {
-            encode_put_head(key, value.len(), deadline, out);
+            encode_put_head(key, value.len(), lifetime, out);
             out.put_slice(value);
         }
         Effect::Splice { key, offset, bytes } => {
@@ -77,13 +78,16 @@ pub fn encode(effect: Effect<'_>, out: &mut impl BufMut) {
 }
 
 /// Appends a `Put` but for its value, which has this length and is to follow.
-pub fn encode_put_head(
-    key: &[u8],
-    value_len: usize,
-    deadline: Option<Millis>,
-    out: &mut impl BufMut,
-) {
-    put_kind(deadline, PUT_WITH_DEADLINE, PUT, out);
+pub fn encode_put_head(key: &[u8], value_len: usize, lifetime: Lifetime, out: &mut impl BufMut) {
+    match lifetime.fresh_until {
+        None => put_kind(lifetime.deadline, PUT_WITH_DEADLINE, PUT, out),
+        Some(Millis(fresh_until)) => {
+            put_kind(lifetime.deadline, PUT_THAT_STALES, PUT, out);
+            if lifetime.deadline.is_some() {
+                put_number(fresh_until, out);
+            }
+        }
+    }
     put_string(key, out);
     put_number(value_len as u64, out);
 }
@@ -131,8 +135,11 @@ impl<'a> Effects<'a> {
     fn effect(&mut self) -> Result<Effect<'a>, Malformed> {
         let kind = self.byte()?;
         Ok(match kind {
-            PUT | PUT_WITH_DEADLINE => Effect::Put {
-                deadline: self.deadline(kind == PUT_WITH_DEADLINE)?,
+            PUT | PUT_WITH_DEADLINE | PUT_THAT_STALES => Effect::Put {
+                lifetime: Lifetime {
+                    deadline: self.time(kind != PUT)?,
+                    fresh_until: self.time(kind == PUT_THAT_STALES)?,
+                },
                 key: self.string()?,
                 value: self.string()?,
             },
@@ -142,7 +149,7 @@ impl<'a> Effects<'a> {
                 bytes: self.string()?,
             },
             DEADLINE | NO_DEADLINE => Effect::Deadline {
-                deadline: self.deadline(kind == DEADLINE)?,
+                deadline: self.time(kind == DEADLINE)?,
                 key: self.string()?,
             },
             DELETE => Effect::Delete {
@@ -153,7 +160,7 @@ impl<'a> Effects<'a> {
         })
     }
 
-    fn deadline(&mut self, present: bool) -> Result<Option<Millis>, Malformed> {
+    fn time(&mut self, present: bool) -> Result<Option<Millis>, Malformed> {
         present.then(|| self.number().map(Millis)).transpose()
     }
 
@@ -222,7 +229,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Owned {
-        Put(Vec<u8>, Vec<u8>, Option<u64>),
+        Put(Vec<u8>, Vec<u8>, Option<u64>, Option<u64>),
         Splice(Vec<u8>, usize, Vec<u8>),
         Deadline(Vec<u8>, Option<u64>),
         Delete(Vec<u8>),
@@ -232,10 +239,13 @@ mod tests {
     impl Owned {
         fn effect(&self) -> Effect<'_> {
             match self {
-                Owned::Put(key, value, deadline) => Effect::Put {
+                Owned::Put(key, value, deadline, fresh_until) => Effect::Put {
                     key,
                     value,
-                    deadline: deadline.map(Millis),
+                    lifetime: Lifetime {
+                        deadline: deadline.map(Millis),
+                        fresh_until: deadline.and(*fresh_until).map(Millis),
+                    },
                 },
                 &Owned::Splice(ref key, offset, ref bytes) => Effect::Splice { key, offset, bytes },
                 Owned::Deadline(key, deadline) => Effect::Deadline {
@@ -253,7 +263,8 @@ mod tests {
         let number = || prop_oneof![0..300_u64, any::<u64>(), Just(u64::MAX)];
         let deadline = move || proptest::option::of(number());
         prop_oneof![
-            (string(), string(), deadline()).prop_map(|(k, v, d)| Owned::Put(k, v, d)),
+            (string(), string(), deadline(), deadline())
+                .prop_map(|(k, v, d, f)| Owned::Put(k, v, d, f)),
             (string(), any::<usize>(), string()).prop_map(|(k, o, b)| Owned::Splice(k, o, b)),
             (string(), deadline()).prop_map(|(k, d)| Owned::Deadline(k, d)),
             string().prop_map(Owned::Delete),

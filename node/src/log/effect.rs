@@ -1,6 +1,6 @@
 //! What the log is made of: effects, and their positions.
 
-use crate::engine::Millis;
+use crate::engine::{Lifetime, Millis};
 
 /// A place in the shard's log. The first write has position 1; 0 is before everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,8 +19,8 @@ pub enum Effect<'a> {
         key: &'a [u8],
         /// The whole string.
         value: &'a [u8],
-        /// When it expires, if it does.
-        deadline: Option<Millis>,
+        /// When it expires, and when it is stale.
+        lifetime: Lifetime,
     },
     /// Part of the key's string was written; what was missing before the offset reads as zeros. An absent key becomes
     /// a string without a deadline; a present one keeps its deadline.

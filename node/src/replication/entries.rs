@@ -40,11 +40,11 @@ fn write(entry: &CopyEntry<'_>, bytes: &mut BytesMut, parts: &mut Vec<Bytes>) {
     let effect = Effect::Put {
         key,
         value: &[],
-        deadline: entry.deadline,
+        lifetime: entry.lifetime,
     };
     bytes.reserve(size_of::<u64>() + codec::encoded_bytes_max(effect));
     bytes.put_u64_le(entry.version);
-    codec::encode_put_head(key, value.len(), entry.deadline, bytes);
+    codec::encode_put_head(key, value.len(), entry.lifetime, bytes);
     match entry.value {
         // To copy it would keep the stripe locked.
         Value::Shared(value) if value.len() >= BYTES_MAX => {
@@ -65,7 +65,7 @@ pub(super) fn load(engine: &Engine, payload: &Bytes, now: Millis) -> Result<(), 
         let Ok(Some(Effect::Put {
             key,
             value,
-            deadline,
+            lifetime,
         })) = effect
         else {
             return Err(MalformedCopy::Bytes);
@@ -73,7 +73,7 @@ pub(super) fn load(engine: &Engine, payload: &Bytes, now: Millis) -> Result<(), 
         let entry = CopyEntry {
             key,
             value: Value::Bytes(value),
-            deadline,
+            lifetime,
             version: u64::from_le_bytes(*version),
         };
         engine.load(entry, own_memory(payload), now)?;

@@ -84,6 +84,7 @@ pub enum Merge {
 pub enum Group {
     Generic,
     String,
+    Load,
     Connection,
     Server,
     Cluster,
@@ -95,6 +96,7 @@ impl Group {
         match self {
             Group::Generic => "generic",
             Group::String => "string",
+            Group::Load => "load",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
@@ -225,6 +227,12 @@ impl Command {
         } else {
             arguments == least
         }
+    }
+
+    /// Whether it may be sent again after it may have been executed: it changes nothing, or nothing that the second time
+    /// would do harm. A lease that nobody knows of runs out.
+    pub fn is_repeatable(&self) -> bool {
+        self.flags.contains(Flags::READONLY) || self.id == Id::LoadGet
     }
 
     /// The indices of its keys among this many arguments.

@@ -66,6 +66,11 @@ macro_rules! command_table {
             Unlink "unlink" -2 (WRITE | FAST) (1, -1, 1) Split(Sum) node delete::del Generic "4.0.0" "O(N) where N is the number of keys" "Deletes one or more keys. Not atomic across shards.";
             Wait "wait" 3 (NO_SCRIPT) (0, 0, 0) Session front wait::wait Generic "3.0.0" "O(1)" "Blocks until replicas hold all writes made so far.";
 
+            // Loading
+            LoadFail "load.fail" -4 (WRITE | FAST) (1, 1, 1) Slot node load::fail Load "Larder 0.1.0" "O(1)" "Ends the load of a key without a value, and tells whoever waits for it why.";
+            LoadGet "load.get" -4 (WRITE | FAST) (1, 1, 1) Slot node load::get Load "Larder 0.1.0" "O(1)" "Returns the value of a key, or who loads it: the caller, or another, for whom it waits.";
+            LoadSet "load.set" -4 (WRITE | DENY_OOM | FAST) (1, 1, 1) Slot node load::set Load "Larder 0.1.0" "O(1)" "Sets the value of a key that was loaded, unless it was written or deleted meanwhile.";
+
             // Connections
             Auth "auth" -2 (NO_SCRIPT | LOADING | STALE | FAST | NO_AUTH) (0, 0, 0) Session front auth::auth Connection "1.0.0" "O(1)" "Authenticates the connection.";
             Client "client" -2 () (0, 0, 0) Session front container::unknown_subcommand Connection "2.4.0" "Depends on subcommand." "A container for client connection commands.";

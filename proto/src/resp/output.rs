@@ -135,6 +135,11 @@ impl Output {
         self.len() - mark.bytes - mark.spliced
     }
 
+    /// Whether exactly these bytes were written since `mark`.
+    pub fn is_since(&self, mark: Mark, bytes: &[u8]) -> bool {
+        self.splices.len() == mark.splices && self.bytes[mark.bytes..] == *bytes
+    }
+
     /// `+text`. The text has no line break.
     pub fn simple(&mut self, text: &str) {
         self.line(b'+', text.as_bytes());

@@ -9,7 +9,7 @@ use std::{
 use larder_node::{
     Fence,
     election::{MemberId, Present, Time, Versioned},
-    engine::{Engine, EngineConfig, Millis},
+    engine::{Engine, EngineConfig, Lifetime, Millis},
     log::{Log, Position},
     replication::{Ack, Member, MemberSettings, Now},
 };
@@ -103,7 +103,8 @@ impl Process {
         now: Moment,
     ) -> Process {
         let config = EngineConfig {
-            seed: 1,
+            // Of its own, for tokens of leases come from it.
+            seed: 1000 * id.node as u64 + u64::from(id.number),
             ..EngineConfig::default()
         };
         let engine = Arc::new(Engine::new(config, Arc::new(Log::new())));
@@ -171,7 +172,7 @@ impl Process {
         self.fence.reign(self.instant(now)) != 0
     }
 
-    /// Every entry: its value, version and deadline.
+    /// Every entry: its value, version and times.
     pub(super) fn entries(&self, now: Moment) -> BTreeMap<Vec<u8>, Held> {
         let mut entries = BTreeMap::new();
         let mut cursor = larder_node::engine::ScanCursor::default();
@@ -181,7 +182,7 @@ impl Process {
                 let held = Held {
                     value: entry.value.bytes().to_vec(),
                     version: entry.version,
-                    deadline: entry.deadline,
+                    lifetime: entry.lifetime,
                 };
                 entries.insert(entry.key.to_vec(), held);
             });
@@ -197,5 +198,5 @@ impl Process {
 pub(super) struct Held {
     value: Vec<u8>,
     version: u64,
-    deadline: Option<Millis>,
+    lifetime: Lifetime,
 }

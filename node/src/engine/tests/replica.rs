@@ -83,7 +83,7 @@ struct Kept {
 fn kept(entry: &CopyEntry<'_>) -> Kept {
     Kept {
         value: entry.value.bytes().to_vec(),
-        deadline: entry.deadline,
+        deadline: entry.lifetime.deadline,
         version: entry.version,
     }
 }
@@ -205,7 +205,7 @@ impl Pair {
                 let entry = CopyEntry {
                     key: &key,
                     value: Value::Bytes(&kept.value),
-                    deadline: kept.deadline,
+                    lifetime: Lifetime::until(kept.deadline),
                     version: kept.version,
                 };
                 self.replica.load(entry, None, now).unwrap();

@@ -1,0 +1,52 @@
+//! Those who wait for a missing key to be loaded, and what they are told.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::log::Position;
+
+/// How a fill ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The key was given this value by a write at this position of the log.
+    Filled {
+        /// The value.
+        value: Bytes,
+        /// The position that has to be acknowledged before anybody is told.
+        position: Position,
+    },
+    /// Whoever loaded it says that there is nothing to have.
+    Failed(Bytes),
+    /// The lease is void: the key was written or deleted, the lease ran out, or its slot is served elsewhere now.
+    Void,
+}
+
+/// One load of a key, and all who wait for it. Waiting takes a task's own memory and nothing here.
+#[derive(Debug, Default)]
+pub struct Fill {
+    outcome: OnceLock<Outcome>,
+    ended: Notify,
+}
+
+impl Fill {
+    /// Tells everybody. The first word counts.
+    pub fn end(&self, outcome: Outcome) {
+        if self.outcome.set(outcome).is_ok() {
+            self.ended.notify_waiters();
+        }
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&self) -> &Outcome {
+        loop {
+            let ended = self.ended.notified();
+            // It was made before the look: who ends the fill after the look wakes it.
+            if let Some(outcome) = self.outcome.get() {
+                return outcome;
+            }
+            ended.await;
+        }
+    }
+}

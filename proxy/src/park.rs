@@ -1,0 +1,177 @@
+//! A session that waits for another's load of a key (`LOAD.GET`).
+//!
+//! A node answers at once, whatever it is asked, for its replies leave in order: with `TIMEOUT`, if the key is being
+//! loaded. Only then the session whose command it is waits, by a call of its own, when all replies before have left.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use larder_proto::{
+    Slot,
+    limits::LEASE_MS_MAX,
+    resp::{Args, Mark, Output, integer},
+    schema::{LoadRequest, LoadResponse, load_response::Outcome},
+    topology::Topology,
+};
+use tokio::time::{sleep, timeout};
+
+use crate::{backend::Closed, front::Front, wait::drained};
+
+/// What a node answers to `LOAD.GET` of a key that is being loaded.
+const BUSY: &[u8] = b"*1\r\n$7\r\nTIMEOUT\r\n";
+
+/// A node that does not answer is asked again after this long.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Who waits for what.
+#[derive(Debug)]
+pub(crate) struct Park {
+    slot: Slot,
+    request: LoadRequest,
+    until: Instant,
+}
+
+impl Park {
+    /// What the arguments of a `LOAD.GET` wait for; `None`: they do not wait, or are none.
+    pub(crate) fn of(args: Args<'_>, slot: Slot) -> Option<Park> {
+        let milliseconds = |index: usize| {
+            let number = integer(args.get(index)?)?;
+            let number = u64::try_from(number).ok();
+            number.filter(|&number| number <= LEASE_MS_MAX)
+        };
+        let wait_ms = milliseconds(3).filter(|&wait_ms| wait_ms > 0)?;
+        let request = LoadRequest {
+            key: args[1].to_vec().into(),
+            lease_ms: milliseconds(2)?,
+            wait_ms,
+            early_ms: milliseconds(5).unwrap_or_default(),
+        };
+        Some(Park {
+            slot,
+            request,
+            until: Instant::now() + Duration::from_millis(wait_ms),
+        })
+    }
+
+    /// Takes what was written since the mark back, if it says that the key is being loaded and there is somebody to wait.
+    pub(crate) fn instead(
+        out: &mut Output,
+        mark: Mark,
+        park: impl FnOnce() -> Option<Park>,
+    ) -> Option<Park> {
+        let park = out.is_since(mark, BUSY).then(park).flatten()?;
+        out.rewind(mark);
+        Some(park)
+    }
+
+    /// Waits and writes the reply.
+    pub(crate) async fn finish(mut self, front: &Front, out: &mut Output) {
+        loop {
+            let left = self.until.saturating_duration_since(Instant::now());
+            self.request.wait_ms = u64::try_from(left.as_millis()).unwrap_or(LEASE_MS_MAX);
+            let topology = Arc::clone(&front.view.load().topology);
+            let answer = tokio::select! {
+                // The answer comes when the time is up, and then has to travel.
+                answer = timeout(left + PAUSE, self.ask(front)) => answer.unwrap_or(Ok(Ok(TIMEOUT))),
+                () = self.moved(front, &topology) => Err(Closed),
+                () = drained(front) => Ok(Ok(TIMEOUT)),
+            };
+            match answer {
+                Ok(Ok(response)) => return write(response, out),
+                Ok(Err(message)) => return out.error(&message),
+                Err(Closed) if left < PAUSE => return write(TIMEOUT, out),
+                Err(Closed) => {
+                    front.cluster.refresh();
+                    tokio::select! {
+                        () = sleep(PAUSE) => {}
+                        _ = front.cluster.changed(topology.epoch) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the primary of the key; an error reply, if it refuses.
+    async fn ask(&self, front: &Front) -> Result<Result<LoadResponse, String>, Closed> {
+        let here = {
+            let view = front.view.load();
+            view.local == Some(view.topology.owner(self.slot))
+        };
+        match here {
+            true => front.backend.load(self.request.clone()).await,
+            false => {
+                let answer = front.cluster.load(self.slot, self.request.clone()).await;
+                answer.map_err(|_| Closed)
+            }
+        }
+    }
+
+    /// Waits until the key has another primary, by what this process knows.
+    async fn moved(&self, front: &Front, since: &Topology) {
+        let before = &since.primary(self.slot).name;
+        let mut epoch = since.epoch;
+        loop {
+            let topology = front.cluster.changed(epoch).await;
+            if topology.primary(self.slot).name != *before {
+                return;
+            }
+            epoch = topology.epoch;
+        }
+    }
+}
+
+const TIMEOUT: LoadResponse = LoadResponse {
+    outcome: Some(Outcome::Timeout(larder_proto::schema::Timeout {})),
+};
+
+/// Writes an outcome as `LOAD.GET` answers it.
+fn write(response: LoadResponse, out: &mut Output) {
+    let (name, value) = match response.outcome {
+        Some(Outcome::Hit(value)) => ("HIT", Some(value)),
+        Some(Outcome::Stale(value)) => ("STALE", Some(value)),
+        Some(Outcome::Failed(message)) => ("FAILED", Some(message)),
+        Some(Outcome::Lead(lead)) => {
+            out.array(2 + usize::from(lead.stale.is_some()));
+            out.bulk(b"LEAD");
+            out.bulk(lead.token.as_bytes());
+            if let Some(stale) = lead.stale {
+                out.shared(&stale);
+            }
+            return;
+        }
+        Some(Outcome::Timeout(_)) | None => ("TIMEOUT", None),
+    };
+    out.array(1 + usize::from(value.is_some()));
+    out.bulk(name.as_bytes());
+    if let Some(value) = value {
+        out.shared(&value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_proto::resp::Arguments;
+
+    use super::*;
+
+    #[test]
+    fn a_busy_key_is_known_by_the_whole_reply() {
+        let words: Arguments = ["load.get", "k", "5", "6"].into_iter().collect();
+        let park = || Park::of(words.args(), Slot::of(b"k"));
+        let mut out = Output::default();
+        let mark = out.mark();
+        write(TIMEOUT, &mut out);
+        assert!(Park::instead(&mut out, mark, || None).is_none() && !out.is_empty());
+        assert!(Park::instead(&mut out, mark, park).is_some() && out.is_empty());
+        // A value that ends like it.
+        out.bulk(&BUSY[..BUSY.len() - 2]);
+        assert!(Park::instead(&mut out, mark, park).is_none());
+        let length = out.len();
+        let mark = out.mark();
+        write(TIMEOUT, &mut out);
+        assert!(Park::instead(&mut out, mark, park).is_some());
+        assert_eq!(out.len(), length);
+    }
+}
