@@ -3,7 +3,7 @@
 use super::{
     clock::{MS, Moment, SECOND},
     happening::{Happening, Local},
-    history::{Kind, Operation, Outcome, text},
+    history::{Kind, Operation, Outcome, loaded, text},
     process::ProcessId,
     world::World,
 };
@@ -16,6 +16,17 @@ pub(super) struct Client {
     node: usize,
     /// What it waits for.
     operation: Option<usize>,
+    /// What it is to load.
+    lead: Option<Lead>,
+}
+
+/// The right to load a key.
+#[derive(Debug)]
+struct Lead {
+    key: String,
+    token: String,
+    /// The operation that was told so.
+    led: usize,
 }
 
 /// How long a client waits for a reply.
@@ -76,6 +87,9 @@ impl World {
         let name = |key: usize| format!("key{key}");
         match self.stage {
             Stage::Busy => {
+                if let Some(done) = self.end_load(client, number) {
+                    return Some(done);
+                }
                 let key = name(self.random.below(self.setup.keys));
                 Some((key, Kind::any(&mut self.random, number)))
             }
@@ -92,12 +106,43 @@ impl World {
         }
     }
 
+    /// Says what came of a load, if there is one, and not before something else.
+    fn end_load(&mut self, client: usize, number: usize) -> Option<(String, Kind)> {
+        let choice = self.random.below(1000);
+        let lead = self.clients[client].lead.take_if(|_| choice < 700)?;
+        let (token, span) = (lead.token, self.random.between(5, 400));
+        let kind = match choice {
+            0..100 => Kind::Fail(token, span),
+            _ => Kind::Store {
+                token,
+                led: lead.led,
+                value: format!("v{number}."),
+                span: choice.is_multiple_of(2).then_some(span),
+            },
+        };
+        Some((lead.key, kind))
+    }
+
     pub(super) fn replied(&mut self, operation: usize, reply: Vec<u8>) {
         let Ok((reply, _)) = Reply::parse(&reply) else {
             return self.fail(format!("#{operation} has a malformed reply: {reply:?}"));
         };
         self.note(|| format!("#{operation} is told {}", text(&reply)));
         let at = self.now;
+        let Operation {
+            client, key, kind, ..
+        } = &self.history.operations[operation];
+        let reply = match (kind, loaded(&reply)) {
+            (Kind::Load(_), Some((shown, token))) => {
+                self.clients[*client].lead = token.map(|token| Lead {
+                    key: key.clone(),
+                    token,
+                    led: operation,
+                });
+                shown
+            }
+            _ => reply,
+        };
         if !self.history.end(operation, Outcome::Done { at, reply }) {
             return;
         }

@@ -29,6 +29,17 @@ pub(super) enum Kind {
     ExpireIn(u64),
     /// `PERSIST`
     Persist,
+    /// `LOAD.GET`, with a lease of so many milliseconds. What it is told is kept as `GET` would have it.
+    Load(u64),
+    /// `LOAD.SET` of what was loaded after the operation of this number, and how long it lives.
+    Store {
+        token: String,
+        led: usize,
+        value: String,
+        span: Option<u64>,
+    },
+    /// `LOAD.FAIL`, remembered for so long.
+    Fail(String, u64),
     /// Every key is gone: `FLUSHALL`, or the loss of all copies.
     Flush,
 }
@@ -102,6 +113,7 @@ impl History {
     /// The command.
     pub(super) fn words(&self, operation: usize) -> Vec<String> {
         let Operation { key, kind, .. } = &self.operations[operation];
+        let (lease, long);
         let words: &[&str] = match kind {
             Kind::Get => &["GET", key],
             Kind::Set(value) => &["SET", key, value],
@@ -113,6 +125,29 @@ impl History {
             Kind::Append(tail) => &["APPEND", key, tail],
             Kind::ExpireIn(span) => &["PEXPIRE", key, &span.to_string()],
             Kind::Persist => &["PERSIST", key],
+            Kind::Load(lease_ms) => {
+                lease = lease_ms.to_string();
+                &["LOAD.GET", key, &lease, "0"]
+            }
+            Kind::Store {
+                token,
+                value,
+                span: None,
+                ..
+            } => &["LOAD.SET", key, token, value],
+            Kind::Store {
+                token,
+                value,
+                span: Some(span),
+                ..
+            } => {
+                long = span.to_string();
+                &["LOAD.SET", key, token, value, "PX", &long, "STALE", &long]
+            }
+            Kind::Fail(token, span) => {
+                long = span.to_string();
+                &["LOAD.FAIL", key, token, "none", "PX", &long]
+            }
             Kind::Flush => &["FLUSHALL"],
         };
         words.iter().map(|&word| word.to_owned()).collect()
@@ -120,6 +155,28 @@ impl History {
 }
 
 impl Operation {
+    /// When it was done, if it certainly was.
+    pub(super) fn done(&self) -> Option<Moment> {
+        match &self.outcome {
+            Outcome::Done { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// Whether it has certainly written or deleted its key, if that was there.
+    pub(super) fn voids(&self) -> bool {
+        let Outcome::Done { reply, .. } = &self.outcome else {
+            return false;
+        };
+        match self.kind {
+            Kind::Set(_) | Kind::SetFor(..) | Kind::Append(_) | Kind::Flush => true,
+            Kind::Del | Kind::GetDel => true,
+            Kind::SetNew(_) | Kind::Store { .. } => *reply != Reply::Null,
+            Kind::Incr => !matches!(reply, Reply::Error(_)),
+            Kind::Get | Kind::Load(_) | Kind::Fail(..) | Kind::ExpireIn(_) | Kind::Persist => false,
+        }
+    }
+
     /// The same, but for a read of a replica, which may show what was there so long before it was shown. `None`: it says
     /// nothing that can be checked. By the replica's time of day a key may expire sooner than by the primary's.
     pub(super) fn aged(mut self, age: Moment) -> Option<Operation> {
@@ -132,6 +189,23 @@ impl Operation {
             (None, _) => Some(self),
         }
     }
+}
+
+/// What `LOAD.GET` says: the value that is shown, as `GET` says it, and the token of who is to load it.
+pub(super) fn loaded(reply: &Reply) -> Option<(Reply, Option<String>)> {
+    let Reply::Array(parts) = reply else {
+        return None;
+    };
+    let texts: Vec<String> = parts.iter().map(Reply::text).collect();
+    let words: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let value = |index: usize| parts[index].clone();
+    Some(match words[..] {
+        ["HIT" | "STALE", _] => (value(1), None),
+        ["LEAD", token, _] => (value(2), Some(token.to_owned())),
+        ["LEAD", token] => (Reply::Null, Some(token.to_owned())),
+        ["FAILED", _] | ["TIMEOUT"] => (Reply::Null, None),
+        _ => return None,
+    })
 }
 
 /// A reply for people.
@@ -166,7 +240,8 @@ impl Kind {
         let value = format!("v{number}.");
         let span = random.between(5, 400);
         match random.below(1000) {
-            0..340 => Kind::Get,
+            0..220 => Kind::Get,
+            220..340 => Kind::Load(span),
             340..520 => Kind::Set(value),
             520..560 => Kind::SetFor(value, span),
             560..600 => Kind::SetNew(value),

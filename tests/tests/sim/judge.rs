@@ -133,9 +133,44 @@ impl World {
         self.stall(text);
     }
 
+    /// No load that began before a write or a deletion of its key was acknowledged is stored after that.
+    fn judge_loads(&mut self) {
+        let operations = &self.history.operations;
+        let losses = self.losses.iter().map(|(_, loss)| loss);
+        let writes: Vec<&Operation> = operations
+            .iter()
+            .chain(losses)
+            .filter(|it| it.voids())
+            .collect();
+        for (number, store) in operations.iter().enumerate() {
+            let (Kind::Store { led, .. }, Some(_)) = (&store.kind, store.done()) else {
+                continue;
+            };
+            let Some(begun) = operations[*led].done() else {
+                continue;
+            };
+            if !store.voids() {
+                self.voided += 1;
+                continue;
+            }
+            self.stored += 1;
+            let between = |write: &&&Operation| {
+                let on_key = write.key == store.key || write.kind == Kind::Flush;
+                let done = write.done().is_some_and(|at| at <= store.begun);
+                on_key && write.begun >= begun && done
+            };
+            if let Some(write) = writes.iter().find(between) {
+                let text =
+                    format!("#{number} {store} was stored, though after #{led} came: {write}");
+                return self.fail(text);
+            }
+        }
+    }
+
     /// Each key's history has an order. Among the operations are losses of everything, and reads of replicas, which may
     /// be as old as is allowed.
     fn judge_history(&mut self) {
+        self.judge_loads();
         let losses = self.losses.iter().map(|(_, loss)| loss.clone());
         let losses = losses.filter(|loss| loss.outcome != Outcome::Pending);
         let operations = self.history.operations.iter().cloned().chain(losses);

@@ -56,6 +56,10 @@ pub(super) struct Counts {
     pub(super) drained: usize,
     /// Keys whose history was looked at.
     pub(super) judged: usize,
+    /// Loads that ended with a value.
+    pub(super) stored: usize,
+    /// Loads whose token was void by then.
+    pub(super) voided: usize,
     /// Keys of which it took too long to find out whether their history is linearizable.
     pub(super) undecided: usize,
 }
@@ -86,6 +90,8 @@ fn counts(world: &World) -> Counts {
         losses: world.losses.len(),
         drained: world.drained,
         judged: world.judged,
+        stored: world.stored,
+        voided: world.voided,
         undecided: world.undecided,
         ..Counts::default()
     };
@@ -109,6 +115,8 @@ impl std::ops::AddAssign for Counts {
         self.losses += other.losses;
         self.drained += other.drained;
         self.judged += other.judged;
+        self.stored += other.stored;
+        self.voided += other.voided;
         self.undecided += other.undecided;
     }
 }

@@ -94,8 +94,14 @@ fn what_must_hold_holds_whatever_happens() {
         Ok(counts) => {
             eprintln!("{seeds} seeds hold: {counts:?}");
             let Counts {
-                judged, undecided, ..
+                judged,
+                undecided,
+                stored,
+                voided,
+                ..
             } = counts;
+            // Else nothing is said of loads.
+            assert!(seeds < 100 || stored > 0 && voided > 0);
             let most = judged / UNDECIDED_PART;
             assert!(undecided <= most, "{undecided} of {judged} are undecided");
         }

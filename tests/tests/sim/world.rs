@@ -50,6 +50,10 @@ pub(super) struct World {
     pub(super) trace: Trace,
     /// Keys whose history was looked at.
     pub(super) judged: usize,
+    /// Loads that ended with a value.
+    pub(super) stored: usize,
+    /// Loads whose token was void by then.
+    pub(super) voided: usize,
     /// Keys of which it took too long to find out whether their history is linearizable.
     pub(super) undecided: usize,
     pub(super) violation: Option<Violation>,
@@ -103,6 +107,8 @@ impl World {
             drained: 0,
             trace,
             judged: 0,
+            stored: 0,
+            voided: 0,
             undecided: 0,
             violation: None,
             names,

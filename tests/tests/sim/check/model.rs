@@ -27,7 +27,11 @@ pub(crate) fn apply(kind: &Kind, state: &State) -> (State, Reply) {
     };
     let flag = |flag: bool| Reply::Integer(i64::from(flag));
     match kind {
-        Kind::Get => (state.clone(), shown()),
+        Kind::Get | Kind::Load(_) => (state.clone(), shown()),
+        Kind::Store {
+            value: text, span, ..
+        } => (value(text, span.is_some()), ok()),
+        Kind::Fail(..) => (state.clone(), ok()),
         Kind::Set(text) => (value(text, false), ok()),
         Kind::SetFor(text, _) => (value(text, true), ok()),
         Kind::SetNew(text) => match state {
@@ -88,7 +92,10 @@ pub(crate) fn outcomes(operation: &Operation, state: &State) -> Vec<State> {
     let found = [Some(state.clone()), expired.then_some(None)];
     let mut left = Vec::new();
     for found in found.into_iter().flatten() {
-        let (next, expected) = apply(&operation.kind, &found);
+        let (next, expected) = match is_void(operation) {
+            true => (found, Reply::Null),
+            false => apply(&operation.kind, &found),
+        };
         let fits = match &operation.outcome {
             Outcome::Done { reply, .. } => *reply == expected,
             _ => next != *state,
@@ -100,13 +107,22 @@ pub(crate) fn outcomes(operation: &Operation, state: &State) -> Vec<State> {
     left
 }
 
+/// Whether the operation ended a load with a void token, and so did nothing.
+fn is_void(operation: &Operation) -> bool {
+    let ends = matches!(operation.kind, Kind::Store { .. } | Kind::Fail(..));
+    let is_null =
+        |outcome: &Outcome| matches!(outcome, Outcome::Done { reply, .. } if *reply == Reply::Null);
+    ends && is_null(&operation.outcome)
+}
+
 /// Whether the operation has told that it changed nothing, and of this state: then it may as well come now as later.
 pub(super) fn is_seen(operation: &Operation, state: &State) -> bool {
     let Outcome::Done { reply, .. } = &operation.outcome else {
         return false;
     };
     let idle = match operation.kind {
-        Kind::Get => true,
+        Kind::Store { .. } | Kind::Fail(..) => return is_void(operation),
+        Kind::Get | Kind::Load(_) => true,
         Kind::Del | Kind::Persist | Kind::ExpireIn(_) => *reply == Reply::Integer(0),
         Kind::SetNew(_) | Kind::GetDel => *reply == Reply::Null,
         Kind::Incr => matches!(reply, Reply::Error(_)),
