@@ -48,6 +48,15 @@ impl<'a> Argument<'a> {
         }
     }
 
+    /// The same, with bytes of its own.
+    pub(crate) fn into_owned(self) -> Argument<'static> {
+        Argument(match self.0 {
+            Repr::Borrowed(bytes) => Repr::Owned(bytes.to_vec()),
+            Repr::Owned(bytes) => Repr::Owned(bytes),
+            Repr::Invalid(reason) => Repr::Invalid(reason),
+        })
+    }
+
     /// Why the value has no encoding, if it has none.
     pub(crate) fn problem(&self) -> Option<&str> {
         match &self.0 {

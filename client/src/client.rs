@@ -14,6 +14,7 @@ use crate::{
     cluster::Cluster,
     error::{Error, ErrorKind},
     from_reply::FromReply,
+    load::Loads,
     options::{Options, ReplicaReads},
     pipeline::Pipeline,
     request::Request,
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) timeout: Duration,
     pub(crate) replica_reads: ReplicaReads,
     pub(crate) budget: Budget,
+    pub(crate) loads: Loads,
 }
 
 /// Settings of a [`Client`].
@@ -139,6 +141,7 @@ impl ClientBuilder {
                 timeout: self.timeout,
                 replica_reads: self.replica_reads,
                 budget: Budget::new(self.retry_ratio, self.retry_reserve, RETRIES_PER_SECOND),
+                loads: Loads::default(),
             }),
         }
     }

@@ -121,6 +121,28 @@ impl Error {
         }
     }
 
+    /// The same error, for another who waited for the same.
+    pub(crate) fn again(&self) -> Error {
+        let Parts {
+            kind,
+            message,
+            applied,
+            command,
+            slot,
+            node,
+            source: _,
+        } = &*self.0;
+        Error(Box::new(Parts {
+            kind: kind.clone(),
+            message: message.clone(),
+            applied: *applied,
+            command: *command,
+            slot: *slot,
+            node: node.clone(),
+            source: None,
+        }))
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind

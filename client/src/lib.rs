@@ -28,6 +28,11 @@
 //! that batches by hand. [`Client::pipeline`] is for a task that has several commands at once. Values can be anything
 //! that is [`ToArgument`] and [`FromReply`]; with the feature `json`, [`Json`] of any serde type.
 //!
+//! # Loading what is missing
+//!
+//! [`Client::get_or_load`] has one caller in the whole cluster load a missing key, and all others wait for it;
+//! [`Client::invalidate`] is for after a write to the origin.
+//!
 //! # When something fails
 //!
 //! A call takes at most the client's [timeout](ClientBuilder::timeout), retries included, and fails with one type of
@@ -63,6 +68,7 @@ mod from_reply;
 #[cfg(feature = "json")]
 mod json;
 mod limits;
+mod load;
 mod options;
 pub mod pipe;
 mod pipeline;
@@ -79,6 +85,7 @@ pub use from_reply::{DecodeError, FromReply};
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use larder_proto as proto;
+pub use load::{Load, LoadError, LoadOptions};
 pub use options::{Options, ReplicaReads};
 pub use pipeline::Pipeline;
 pub use scan::{Scan, ScanOptions};

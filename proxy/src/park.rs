@@ -3,27 +3,21 @@
 //! A node answers at once, whatever it is asked, for its replies leave in order: with `TIMEOUT`, if the key is being
 //! loaded. Only then the session whose command it is waits, by a call of its own, when all replies before have left.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
+use larder_client::cluster::{AskLoad, LoadAnswer};
 use larder_proto::{
     Slot,
     limits::LEASE_MS_MAX,
     resp::{Args, Mark, Output, integer},
     schema::{LoadRequest, LoadResponse, load_response::Outcome},
-    topology::Topology,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::Instant;
 
-use crate::{backend::Closed, front::Front, wait::drained};
+use crate::{front::Front, wait::drained};
 
 /// What a node answers to `LOAD.GET` of a key that is being loaded.
 const BUSY: &[u8] = b"*1\r\n$7\r\nTIMEOUT\r\n";
-
-/// A node that does not answer is asked again after this long.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Who waits for what.
 #[derive(Debug)]
@@ -67,64 +61,44 @@ impl Park {
     }
 
     /// Waits and writes the reply.
-    pub(crate) async fn finish(mut self, front: &Front, out: &mut Output) {
-        loop {
-            let left = self.until.saturating_duration_since(Instant::now());
-            self.request.wait_ms = u64::try_from(left.as_millis()).unwrap_or(LEASE_MS_MAX);
-            let topology = Arc::clone(&front.view.load().topology);
-            let answer = tokio::select! {
-                // The answer comes when the time is up, and then has to travel.
-                answer = timeout(left + PAUSE, self.ask(front)) => answer.unwrap_or(Ok(Ok(TIMEOUT))),
-                () = self.moved(front, &topology) => Err(Closed),
-                () = drained(front) => Ok(Ok(TIMEOUT)),
-            };
-            match answer {
-                Ok(Ok(response)) => return write(response, out),
-                Ok(Err(message)) => return out.error(&message),
-                Err(Closed) if left < PAUSE => return write(TIMEOUT, out),
-                Err(Closed) => {
-                    front.cluster.refresh();
-                    tokio::select! {
-                        () = sleep(PAUSE) => {}
-                        _ = front.cluster.changed(topology.epoch) => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// Asks the primary of the key; an error reply, if it refuses.
-    async fn ask(&self, front: &Front) -> Result<Result<LoadResponse, String>, Closed> {
-        let here = {
-            let view = front.view.load();
-            view.local == Some(view.topology.owner(self.slot))
+    pub(crate) async fn finish(self, front: &Front, out: &mut Output) {
+        let whom = Whom {
+            front,
+            slot: self.slot,
         };
-        match here {
-            true => front.backend.load(self.request.clone()).await,
-            false => {
-                let answer = front.cluster.load(self.slot, self.request.clone()).await;
-                answer.map_err(|_| Closed)
-            }
-        }
-    }
-
-    /// Waits until the key has another primary, by what this process knows.
-    async fn moved(&self, front: &Front, since: &Topology) {
-        let before = &since.primary(self.slot).name;
-        let mut epoch = since.epoch;
-        loop {
-            let topology = front.cluster.changed(epoch).await;
-            if topology.primary(self.slot).name != *before {
-                return;
-            }
-            epoch = topology.epoch;
+        let loaded = front
+            .cluster
+            .load_until(self.slot, self.request, self.until, &whom);
+        tokio::select! {
+            loaded = loaded => match loaded {
+                Ok(response) => write(response, out),
+                Err(message) => out.error(&message),
+            },
+            () = drained(front) => write(LoadResponse::default(), out),
         }
     }
 }
 
-const TIMEOUT: LoadResponse = LoadResponse {
-    outcome: Some(Outcome::Timeout(larder_proto::schema::Timeout {})),
-};
+/// The primary of a slot, in this process or elsewhere.
+struct Whom<'a> {
+    front: &'a Front,
+    slot: Slot,
+}
+
+impl AskLoad for Whom<'_> {
+    async fn ask(&self, request: LoadRequest) -> LoadAnswer {
+        let Whom { front, slot } = *self;
+        let here = {
+            let view = front.view.load();
+            view.local == Some(view.topology.owner(slot))
+        };
+        if !here {
+            return front.cluster.load(slot, request).await;
+        }
+        let answer = front.backend.load(request).await;
+        answer.map_err(|_| "it is not served here".to_owned())
+    }
+}
 
 /// Writes an outcome as `LOAD.GET` answers it.
 fn write(response: LoadResponse, out: &mut Output) {
@@ -162,7 +136,7 @@ mod tests {
         let park = || Park::of(words.args(), Slot::of(b"k"));
         let mut out = Output::default();
         let mark = out.mark();
-        write(TIMEOUT, &mut out);
+        write(LoadResponse::default(), &mut out);
         assert!(Park::instead(&mut out, mark, || None).is_none() && !out.is_empty());
         assert!(Park::instead(&mut out, mark, park).is_some() && out.is_empty());
         // A value that ends like it.
@@ -170,7 +144,7 @@ mod tests {
         assert!(Park::instead(&mut out, mark, park).is_none());
         let length = out.len();
         let mark = out.mark();
-        write(TIMEOUT, &mut out);
+        write(LoadResponse::default(), &mut out);
         assert!(Park::instead(&mut out, mark, park).is_some());
         assert_eq!(out.len(), length);
     }

@@ -25,7 +25,7 @@ use larder_client::{
 };
 use larder_proto::{
     Slot,
-    command::{Command, Route},
+    command::{Command, Flags, Route},
     resp::{Args, Arguments, Decoded, Decoder, Limits, Output, Protocol, integer},
     topology::Topology,
 };
@@ -149,7 +149,10 @@ struct Unit {
     places: Vec<usize>,
     /// The slots of its keys; none: it is for one shard whatever keys that has.
     slots: Vec<Slot>,
+    /// Whether it may be done twice.
     reads: bool,
+    /// Whether it may have changed something all the same.
+    writes: bool,
     /// What the last attempt has brought; `None`: it has not been made.
     outcome: Option<Outcome>,
     /// Whether the outcome is final.
@@ -264,13 +267,14 @@ impl<'a> Work<'a> {
 
 impl Unit {
     fn new(root: usize, command: Bytes, places: Vec<usize>) -> Unit {
-        let (slots, reads) = with_args(&command, |command, args| {
+        let (slots, reads, writes) = with_args(&command, |command, args| {
             let keys = command.key_indices(args.len());
             let slots: Vec<Slot> = match command.route {
                 Route::SlotNumber => slot_number(args).into_iter().collect(),
                 _ => keys.map(|index| Slot::of(&args[index])).collect(),
             };
-            (slots, is_read(command))
+            let writes = !command.flags.contains(Flags::READONLY);
+            (slots, is_read(command), writes)
         })
         .unwrap_or_default();
         Unit {
@@ -279,6 +283,7 @@ impl Unit {
             places,
             slots,
             reads,
+            writes,
             outcome: None,
             done: false,
         }
@@ -339,7 +344,9 @@ impl Unit {
             Some(Ok(reply)) => reply.clone(),
             None => failure("CLUSTERDOWN", "the time was up before it was sent"),
             Some(Err(error @ PipeError::NotSent(_))) => failure("CLUSTERDOWN", &error.to_string()),
-            Some(Err(error)) if self.reads => failure("CLUSTERDOWN", &error.to_string()),
+            Some(Err(error)) if self.reads && !self.writes => {
+                failure("CLUSTERDOWN", &error.to_string())
+            }
             Some(Err(error)) => failure(
                 "UNCERTAIN",
                 &format!("{error}; the command may have been executed"),

@@ -2,29 +2,27 @@
 
 mod flight;
 mod links;
+mod load;
 mod seed;
 mod watcher;
 
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use larder_proto::{
-    Slot,
-    schema::{LoadRequest, LoadResponse, ReplicatedRequest},
-    topology::Topology,
-};
+use larder_proto::{Slot, schema::ReplicatedRequest, topology::Topology};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
 };
-use tonic::Code;
 
 use crate::{dial, options::Options, pipe::Pipe};
 use links::Links;
 use watcher::Watcher;
 
 pub use flight::Flight;
+pub(crate) use load::Owner;
+pub use load::{AskLoad, LoadAnswer};
 pub use seed::{ConnectError, SeedFailure};
 
 /// A cluster's topology, kept current in the background, and pipes to its nodes, opened when they are first needed.
@@ -234,26 +232,6 @@ impl Cluster {
         match response {
             Ok(response) => Ok(response.into_inner().replicas),
             Err(status) => Err(dial::describe(&status)),
-        }
-    }
-
-    /// Asks the node that serves a slot for a key of it that is to be loaded if it is missing; an error reply, if it is
-    /// refused. An error: it was not served, and may be asked for again.
-    pub async fn load(
-        &self,
-        slot: Slot,
-        request: LoadRequest,
-    ) -> Result<Result<LoadResponse, String>, String> {
-        let mut data = self.data_for(slot)?;
-        match data.load(request).await {
-            Ok(response) => Ok(Ok(response.into_inner())),
-            Err(status) => match status.code() {
-                Code::InvalidArgument | Code::ResourceExhausted => {
-                    Ok(Err(status.message().to_owned()))
-                }
-                Code::Unauthenticated => Ok(Err(format!("NOAUTH {}", status.message()))),
-                _ => Err(dial::describe(&status)),
-            },
         }
     }
 

@@ -13,6 +13,6 @@ pub use versions::{Swap, Version, Versioned};
 use crate::argument::Argument;
 
 /// A fixed word of a command.
-fn word(word: &'static str) -> Argument<'static> {
+pub(crate) fn word(word: &'static str) -> Argument<'static> {
     Argument::borrowed(word.as_bytes())
 }

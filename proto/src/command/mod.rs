@@ -229,10 +229,11 @@ impl Command {
         }
     }
 
-    /// Whether it may be sent again after it may have been executed: it changes nothing, or nothing that the second time
-    /// would do harm. A lease that nobody knows of runs out.
+    /// Whether it may be sent again after it may have been executed: it changes nothing, or nothing the second time. A
+    /// token is good for one load, and a lease that nobody knows of runs out.
     pub fn is_repeatable(&self) -> bool {
-        self.flags.contains(Flags::READONLY) || self.id == Id::LoadGet
+        self.flags.contains(Flags::READONLY)
+            || matches!(self.id, Id::LoadGet | Id::LoadSet | Id::LoadFail)
     }
 
     /// The indices of its keys among this many arguments.

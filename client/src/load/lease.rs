@@ -1,0 +1,219 @@
+//! The right to load a key, and what there is for who asks.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use larder_proto::{
+    Slot,
+    resp::Reply,
+    schema::{LoadRequest, LoadResponse, load_response::Outcome},
+};
+use tokio::{runtime::Handle, time::Instant};
+
+use super::options::LoadOptions;
+use crate::{
+    argument::Argument,
+    client::Client,
+    cluster::Owner,
+    commands::word,
+    error::{Error, ErrorKind},
+    set_options::milliseconds,
+};
+
+/// What `LOAD.FAIL` says if a loader found nothing.
+const ABSENT: &str = "absent";
+
+/// What it says before a loader's own words.
+const ERROR: &str = "error: ";
+
+/// What there is for who asks for a key.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// The value, fresh or stale.
+    Value(Bytes),
+    /// The asker is to load the key, and may show what was there before.
+    Lead(Lease, Option<Bytes>),
+    /// A loader found nothing.
+    Absent,
+    /// A loader failed, and said so.
+    Failed(String),
+    /// Another loads it.
+    Busy,
+}
+
+impl Found {
+    /// What `LOAD.GET` answered.
+    pub(super) fn of(client: &Client, key: &Bytes, reply: Reply) -> Result<Found, Error> {
+        let malformed = || Error::new(ErrorKind::Protocol, "no answer that LOAD.GET gives");
+        let Reply::Array(parts) = reply else {
+            return Err(malformed());
+        };
+        let mut parts = parts.into_iter().map(|part| match part {
+            Reply::Bulk(bytes) => Some(bytes),
+            _ => None,
+        });
+        let mut next = || parts.next().flatten();
+        let name = next().ok_or_else(malformed)?;
+        Ok(match (&name[..], next(), next()) {
+            (b"HIT" | b"STALE", Some(value), _) => Found::Value(value),
+            (b"LEAD", Some(token), stale) => {
+                let token = String::from_utf8_lossy(&token).into_owned();
+                Found::Lead(Lease::new(client, key, token), stale)
+            }
+            (b"FAILED", Some(message), _) => Found::failed(&message),
+            (b"TIMEOUT", ..) => Found::Busy,
+            _ => return Err(malformed()),
+        })
+    }
+
+    fn failed(message: &[u8]) -> Found {
+        let message = String::from_utf8_lossy(message);
+        match message.strip_prefix(ERROR) {
+            _ if message == ABSENT => Found::Absent,
+            Some(text) => Found::Failed(text.to_owned()),
+            None => Found::Failed(message.into_owned()),
+        }
+    }
+
+    fn of_response(client: &Client, key: &Bytes, response: LoadResponse) -> Found {
+        match response.outcome {
+            Some(Outcome::Hit(value) | Outcome::Stale(value)) => Found::Value(value),
+            Some(Outcome::Lead(lead)) => {
+                Found::Lead(Lease::new(client, key, lead.token), lead.stale)
+            }
+            Some(Outcome::Failed(message)) => Found::failed(&message),
+            Some(Outcome::Timeout(_)) | None => Found::Busy,
+        }
+    }
+}
+
+impl Client {
+    /// Asks for a key, without waiting for others.
+    pub(super) async fn find(&self, key: &Bytes, options: &LoadOptions) -> Result<Found, Error> {
+        let args = options.ask(key, self.inner.loads.typical());
+        let reply: Reply = self.run(&args).await?;
+        Found::of(self, key, reply)
+    }
+
+    /// Asks for a key, and waits for another's load.
+    pub(super) async fn await_load(
+        &self,
+        key: &Bytes,
+        options: &LoadOptions,
+        until: Instant,
+    ) -> Result<Found, Error> {
+        let slot = Slot::of(key);
+        let request = LoadRequest {
+            key: key.clone(),
+            lease_ms: options.lease_ms(),
+            ..LoadRequest::default()
+        };
+        let cluster = &self.inner.cluster;
+        let owner = Owner(cluster, slot);
+        match cluster.load_until(slot, request, until, &owner).await {
+            Ok(response) => Ok(Found::of_response(self, key, response)),
+            Err(message) => Err(Error::server(message.as_bytes()).context("load.get", Some(slot))),
+        }
+    }
+}
+
+impl LoadOptions {
+    /// The arguments of a `LOAD.GET` that does not wait, if loads take so long as a rule.
+    pub(super) fn ask<'a>(&self, key: &'a Bytes, load: Duration) -> Vec<Argument<'a>> {
+        let number = |number: u64| Argument::owned(number.to_string().into_bytes());
+        let key = Argument::borrowed(key);
+        let mut args = vec![word("load.get"), key, number(self.lease_ms()), word("0")];
+        match self.early_ms(load) {
+            0 => {}
+            early_ms => args.extend([word("early"), number(early_ms)]),
+        }
+        args
+    }
+}
+
+/// The right to load a key. If it is dropped before it was said what came of it, nobody has to wait until it runs out.
+#[derive(Debug)]
+pub(super) struct Lease {
+    client: Client,
+    key: Bytes,
+    token: String,
+    open: bool,
+}
+
+impl Lease {
+    fn new(client: &Client, key: &Bytes, token: String) -> Lease {
+        Lease {
+            client: client.clone(),
+            key: key.clone(),
+            token,
+            open: true,
+        }
+    }
+
+    /// Has the key hold what was loaded, unless it was written or deleted meanwhile.
+    pub(super) async fn store(mut self, value: &Argument<'_>, options: &LoadOptions) {
+        if let Some(problem) = value.problem() {
+            return self.failed(problem, options).await;
+        }
+        let key = self.key.clone();
+        let mut args = vec![
+            word("load.set"),
+            Argument::borrowed(&key),
+            Argument::owned(self.token.clone().into()),
+            value.clone(),
+        ];
+        options.append(&mut args);
+        self.finish(&args).await;
+    }
+
+    /// Tells that there is nothing to load.
+    pub(super) async fn absent(self, options: &LoadOptions) {
+        self.fail(ABSENT.to_owned(), options.absent_ttl).await;
+    }
+
+    /// Tells what went wrong.
+    pub(super) async fn failed(self, message: &str, options: &LoadOptions) {
+        let message = format!("{ERROR}{message}");
+        self.fail(message, options.error_ttl).await;
+    }
+
+    async fn fail(mut self, mut message: String, ttl: Option<Duration>) {
+        let most = larder_proto::limits::LOAD_MESSAGE_BYTES_MAX;
+        message.truncate(message.floor_char_boundary(most));
+        let key = self.key.clone();
+        let mut args = vec![
+            word("load.fail"),
+            Argument::borrowed(&key),
+            Argument::owned(self.token.clone().into()),
+            Argument::owned(message.into()),
+        ];
+        args.extend(
+            ttl.into_iter()
+                .flat_map(|ttl| [word("px"), milliseconds(ttl)]),
+        );
+        self.finish(&args).await;
+    }
+
+    async fn finish(&mut self, args: &[Argument<'_>]) {
+        self.open = false;
+        match self.client.run::<Reply>(args).await {
+            Ok(Reply::Null) => {
+                tracing::debug!("what was loaded was not stored: the key was changed meanwhile");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "nobody was told of a load"),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let lease = Lease::new(&self.client, &self.key, std::mem::take(&mut self.token));
+            runtime.spawn(lease.fail(format!("{ERROR}the load was abandoned"), None));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Loading many keys at once.
+
+use std::{collections::HashMap, fmt, hash::Hash};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Load, LoadError, LoadOptions, is_unavailable, lease::Found, read};
+use crate::{argument::ToArgument, client::Client, error::Error, from_reply::FromReply};
+
+impl Client {
+    /// The values of many keys. What is missing is loaded with one call of the loader for all keys that nobody else
+    /// loads; for the others see [`Client::get_or_load`]. The loader is given keys and answers with what it found; keys
+    /// that it leaves out are absent, and missing in the result.
+    ///
+    /// It is called again for keys whose load by somebody else came to nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(client: larder_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use larder_client::LoadOptions;
+    /// use std::{collections::HashMap, io};
+    ///
+    /// let keys = ["user:7".to_owned(), "user:8".to_owned()];
+    /// let users: HashMap<String, String> = client
+    ///     .get_or_load_many(keys, &LoadOptions::new(), |keys: Vec<String>| async move {
+    ///         // SELECT id, name FROM users WHERE id IN (...)
+    ///         let rows = keys.into_iter().map(|key| (key, "Ada".to_owned()));
+    ///         Ok::<_, io::Error>(rows.collect())
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn get_or_load_many<K, T, E, L, F>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        options: &LoadOptions,
+        loader: L,
+    ) -> Result<HashMap<K, T>, LoadError<E>>
+    where
+        K: ToArgument + Clone + Eq + Hash + Send + Sync + 'static,
+        T: ToArgument + FromReply + Send + 'static,
+        E: fmt::Display + Send + 'static,
+        L: Fn(Vec<K>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<HashMap<K, T>, E>> + Send,
+    {
+        let until = Instant::now() + options.longest_wait();
+        let mut pending: Vec<K> = keys.into_iter().collect();
+        pending.sort_by_cached_key(|key| key.to_argument().as_bytes().to_vec());
+        pending.dedup();
+        let mut values = HashMap::with_capacity(pending.len());
+        while !pending.is_empty() {
+            let found = match self.find_many(&pending, options).await {
+                Err(error) if options.bypass && is_unavailable(&error) => {
+                    let loaded = self.run_loader(options, move || loader(pending)).await?;
+                    values.extend(loaded);
+                    return Ok(values);
+                }
+                found => found?,
+            };
+            let (mut leads, mut refreshes, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+            for (key, found) in pending.into_iter().zip(found) {
+                match found {
+                    Found::Value(value) => drop(values.insert(key, read(value)?)),
+                    Found::Lead(lease, Some(stale)) => {
+                        refreshes.push((key.clone(), lease));
+                        values.insert(key, read(stale)?);
+                    }
+                    Found::Lead(lease, None) => leads.push((key, lease)),
+                    Found::Absent => {}
+                    Found::Failed(message) => return Err(LoadError::Elsewhere(message)),
+                    Found::Busy => busy.push(key),
+                }
+            }
+            if !refreshes.is_empty() {
+                drop(self.lead_many(refreshes, options, loader.clone()));
+            }
+            if !leads.is_empty() {
+                let loading = self.lead_many(leads, options, loader.clone());
+                values.extend(loading.await.unwrap_or(Err(LoadError::Panicked))?);
+            }
+            // Those that others load take their time together, and what this call is to load comes with the next round.
+            let mut waited = Vec::new();
+            for key in busy {
+                let bytes = Bytes::copy_from_slice(key.to_argument().as_bytes());
+                match self.wait(&bytes, options, until).await {
+                    Ok(Some(lease)) => {
+                        let load = self.lead_many(vec![(key, lease)], options, loader.clone());
+                        values.extend(load.await.unwrap_or(Err(LoadError::Panicked))?);
+                    }
+                    Ok(None) => waited.push(key),
+                    Err(LoadError::Absent) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            pending = waited;
+        }
+        Ok(values)
+    }
+
+    /// Asks for keys, all at once.
+    async fn find_many<K: ToArgument>(
+        &self,
+        keys: &[K],
+        options: &LoadOptions,
+    ) -> Result<Vec<Found>, Error> {
+        let keys: Vec<Bytes> = keys
+            .iter()
+            .map(|key| Bytes::copy_from_slice(key.to_argument().as_bytes()))
+            .collect();
+        let typical = self.inner.loads.typical();
+        let mut pipeline = self.pipeline();
+        for key in &keys {
+            pipeline = pipeline.command(&options.ask(key, typical));
+        }
+        let replies = pipeline.send().await;
+        // All of them first: a lease that is not made of its reply would have to run out.
+        let found = keys
+            .iter()
+            .zip(replies)
+            .map(|(key, reply)| Found::of(self, key, reply?));
+        let found: Vec<Result<Found, Error>> = found.collect();
+        found.into_iter().collect()
+    }
+
+    /// Loads keys with one call of the loader, in a task of its own.
+    fn lead_many<K, T, E, L, F>(
+        &self,
+        leads: Vec<(K, super::Lease)>,
+        options: &LoadOptions,
+        loader: L,
+    ) -> tokio::task::JoinHandle<Result<HashMap<K, T>, LoadError<E>>>
+    where
+        K: Clone + Eq + Hash + Send + Sync + 'static,
+        T: Load + ToArgument,
+        E: fmt::Display + Send + 'static,
+        L: Fn(Vec<K>) -> F + Send + 'static,
+        F: Future<Output = Result<HashMap<K, T>, E>> + Send,
+    {
+        let (client, options) = (self.clone(), options.clone());
+        tokio::spawn(async move {
+            let keys = leads.iter().map(|(key, _)| key.clone()).collect();
+            let loaded = client.run_loader(&options, move || loader(keys)).await;
+            let told = leads.into_iter().map(|(key, lease)| {
+                let value = match &loaded {
+                    Ok(values) => {
+                        let value = values.get(&key);
+                        Ok(value.map(|value| value.to_argument().into_owned()))
+                    }
+                    Err(error) => Err(error.to_string()),
+                };
+                let options = options.clone();
+                async move {
+                    match value {
+                        Ok(Some(value)) => lease.store(&value, &options).await,
+                        Ok(None) => lease.absent(&options).await,
+                        Err(message) => lease.failed(&message, &options).await,
+                    }
+                }
+            });
+            // All at once: they share the pipes' batches.
+            let told: Vec<_> = told.collect();
+            futures_util::future::join_all(told).await;
+            loaded
+        })
+    }
+}
