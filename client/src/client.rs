@@ -15,6 +15,7 @@ use crate::{
     error::{Error, ErrorKind},
     from_reply::FromReply,
     load::Loads,
+    near::{Near, NearCache},
     options::{Options, ReplicaReads},
     pipeline::Pipeline,
     request::Request,
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) replica_reads: ReplicaReads,
     pub(crate) budget: Budget,
     pub(crate) loads: Loads,
+    pub(crate) near: Option<Arc<Near>>,
 }
 
 /// Settings of a [`Client`].
@@ -60,6 +62,7 @@ pub struct ClientBuilder {
     replica_reads: ReplicaReads,
     retry_ratio: f64,
     retry_reserve: u32,
+    near: Option<NearCache>,
     options: Options,
 }
 
@@ -73,6 +76,7 @@ impl Default for ClientBuilder {
             replica_reads: ReplicaReads::Never,
             retry_ratio: 0.1,
             retry_reserve: 1000,
+            near: None,
             options: Options::default(),
         }
     }
@@ -95,6 +99,15 @@ impl ClientBuilder {
     /// a second. Default: 0.1 and 1000. The first of each call is free, as is sending again what was not executed. A call that may not be retried fails as [`ErrorKind::Exhausted`].
     pub fn retry_budget(mut self, ratio: f64, reserve: u32) -> ClientBuilder {
         (self.retry_ratio, self.retry_reserve) = (ratio, reserve);
+        self
+    }
+
+    /// Keeps copies of values that are read with [`Client::get`] in this process: see [`NearCache`]. Default: none.
+    ///
+    /// What a client has written itself it never shows as it was before. What others have written it may, no longer than
+    /// [`NearCache::staleness`].
+    pub fn near_cache(mut self, near: NearCache) -> ClientBuilder {
+        self.near = Some(near);
         self
     }
 
@@ -142,6 +155,7 @@ impl ClientBuilder {
                 replica_reads: self.replica_reads,
                 budget: Budget::new(self.retry_ratio, self.retry_reserve, RETRIES_PER_SECOND),
                 loads: Loads::default(),
+                near: self.near.map(|near| Arc::new(Near::new(near))),
             }),
         }
     }
@@ -200,23 +214,32 @@ impl Client {
     /// Sends a command and reads its reply.
     pub(crate) async fn run<T: FromReply>(&self, args: &[Argument<'_>]) -> Result<T, Error> {
         let request = Request::new(args)?;
-        let reply = match request.command.route {
-            Route::Slot | Route::SlotNumber => self.run_in_slot(request).await?,
-            Route::Split(merge) => self.run_by_key(request, merge).await?,
+        let outcome = self.run_request(request, args).await;
+        if let Some(near) = &self.inner.near {
+            near.sent(request.command, args.len(), |index| args[index].as_bytes());
+        }
+        decode(request, outcome?)
+    }
+
+    async fn run_request(
+        &self,
+        request: Request<'_>,
+        args: &[Argument<'_>],
+    ) -> Result<Reply, Error> {
+        match request.command.route {
+            Route::Slot | Route::SlotNumber => self.run_in_slot(request).await,
+            Route::Split(merge) => self.run_by_key(request, merge).await,
             Route::Every(merge) => {
                 let topology = self.inner.cluster.topology();
                 let split = Split::everywhere(request, merge, &topology);
-                self.run_split(request.command, split).await?
+                self.run_split(request.command, split).await
             }
-            Route::Random => Box::pin(self.run_random(args)).await?,
+            Route::Random => Box::pin(self.run_random(args)).await,
             Route::Scan | Route::Session => {
                 let message = "this client cannot send it as a command";
-                return Err(
-                    Error::new(ErrorKind::Invalid, message).context(request.command.name, None)
-                );
+                Err(Error::new(ErrorKind::Invalid, message).context(request.command.name, None))
             }
-        };
-        decode(request, reply)
+        }
     }
 
     async fn run_in_slot(&self, request: Request<'_>) -> Result<Reply, Error> {

@@ -33,6 +33,12 @@
 //! [`Client::get_or_load`] has one caller in the whole cluster load a missing key, and all others wait for it;
 //! [`Client::invalidate`] is for after a write to the origin.
 //!
+//! # Keeping copies
+//!
+//! With a [`NearCache`], which is off unless asked for ([`ClientBuilder::near_cache`]), values that are read often are
+//! kept in the client's own memory. Nodes tell it which of them change, and a stated bound says how old what it shows can
+//! be when they cannot.
+//!
 //! # When something fails
 //!
 //! A call takes at most the client's [timeout](ClientBuilder::timeout), retries included, and fails with one type of
@@ -69,6 +75,7 @@ mod from_reply;
 mod json;
 mod limits;
 mod load;
+mod near;
 mod options;
 pub mod pipe;
 mod pipeline;
@@ -86,6 +93,7 @@ pub use from_reply::{DecodeError, FromReply};
 pub use json::Json;
 pub use larder_proto as proto;
 pub use load::{Load, LoadError, LoadOptions};
+pub use near::{NearCache, NearStats};
 pub use options::{Options, ReplicaReads};
 pub use pipeline::Pipeline;
 pub use scan::{Scan, ScanOptions};

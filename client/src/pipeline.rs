@@ -6,7 +6,7 @@ use larder_proto::{
     Slot,
     command::{Command, Route},
     limits::BATCH_BYTES,
-    resp::Reply,
+    resp::{Decoder, Limits, Reply},
     topology::Topology,
 };
 
@@ -17,6 +17,7 @@ use crate::{
     error::{Error, ErrorKind},
     failure::Failure,
     fanout::{Again, Group, Work},
+    near::Near,
     pipe::{PipeError, Replies},
     request::Request,
 };
@@ -126,6 +127,9 @@ impl Pipeline {
         let mut call = Call::new(&client.inner, None, None);
         let parts = self.entries.len();
         let outcome = call.run_all(&mut self, parts).await;
+        if let Some(near) = &client.inner.near {
+            self.forget(near);
+        }
         let missing = outcome.err();
         let entries = self.entries.into_iter();
         entries
@@ -135,6 +139,25 @@ impl Pipeline {
                 (None, None) => Err(Error::new(ErrorKind::Protocol, "no reply")),
             })
             .collect()
+    }
+}
+
+impl Pipeline {
+    /// What the commands may have changed is not shown as it was before.
+    fn forget(&self, near: &Near) {
+        let mut decoder = Decoder::new();
+        for entry in &self.entries {
+            let bytes = &self.commands[entry.bytes.clone()];
+            let Some(command) = entry.command else {
+                continue;
+            };
+            if decoder.decode(bytes, Limits::default()).is_ok() {
+                let args = decoder.args(bytes);
+                near.sent(command, args.len(), |index| {
+                    args.get(index).unwrap_or_default()
+                });
+            }
+        }
     }
 }
 

@@ -114,7 +114,9 @@ impl Backend for NodeBackend {
             .line("keyspace_misses", stats.misses);
         info.section("Loads")
             .line("load_waiters", node.waiters.count())
-            .bytes("load_lease_memory", engine.lease_bytes() as u64);
+            .bytes("load_lease_memory", engine.lease_bytes() as u64)
+            .line("near_cache_clients", node.subscribers.count())
+            .bytes("near_cache_memory", engine.watched_bytes() as u64);
         standing::tell(node, info);
         info.section("Keyspace");
         if stats.keys > 0 {

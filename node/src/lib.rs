@@ -31,12 +31,14 @@ pub mod grpc;
 mod load;
 pub mod log;
 mod memory;
+mod near;
 mod node;
 pub mod peer;
 pub mod replication;
 pub mod serve;
 pub mod settings;
 mod standing;
+pub mod subscriber;
 
 pub use backend::NodeBackend;
 pub use fence::{Fence, Held};

@@ -31,6 +31,7 @@ use crate::{
     load::Waiters,
     log::{Log, Position},
     memory::Governor,
+    near::Subscribers,
     peer::{Membership, WeakMembership},
 };
 
@@ -111,6 +112,8 @@ pub struct Node {
     slowlog: Arc<SlowLog>,
     /// For keys that are being loaded.
     pub(crate) waiters: Waiters,
+    /// Who keep copies of keys.
+    pub(crate) subscribers: Subscribers,
     /// Its part in a shard, if it is not alone for good.
     membership: OnceLock<WeakMembership>,
 }
@@ -150,6 +153,7 @@ impl Node {
             governor,
             slowlog: Arc::default(),
             waiters: Waiters::default(),
+            subscribers: Subscribers::default(),
             membership: OnceLock::new(),
         });
         node.governor.add(&node);

@@ -235,6 +235,11 @@ impl Cluster {
         }
     }
 
+    /// How connections are made and kept.
+    pub(crate) fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
     /// For unary calls to the node that serves a slot.
     pub(crate) fn data_for(&self, slot: Slot) -> Result<dial::Data, String> {
         let links = self.shared.links.load();

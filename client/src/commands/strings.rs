@@ -3,9 +3,10 @@
 use super::word;
 use crate::{
     argument::ToArgument,
-    client::Client,
+    client::{Client, decode},
     error::Error,
     from_reply::FromReply,
+    request::Request,
     set_options::{Expiry, SetOptions},
 };
 
@@ -20,7 +21,12 @@ impl Client {
     /// # }
     /// ```
     pub async fn get<T: FromReply>(&self, key: impl ToArgument) -> Result<T, Error> {
-        self.run(&[word("get"), key.to_argument()]).await
+        let key = key.to_argument();
+        if let Some(reply) = self.get_near(key.as_bytes()).await {
+            let args = [word("get"), key];
+            return decode(Request::new(&args)?, reply);
+        }
+        self.run(&[word("get"), key]).await
     }
 
     /// Sets a key (`SET`). It lives until evicted, whatever time to live it had.

@@ -102,8 +102,11 @@ impl Client {
             condition: Some(Condition::IfVersion(version.0)),
         };
         let mut call = VersionCall::new(self, request);
-        let answer = call.run(ask).await?;
-        Ok(Swap::from(answer))
+        let answer = call.run(ask).await;
+        if let Some(near) = &self.inner.near {
+            near.changed(args[1].as_bytes());
+        }
+        Ok(Swap::from(answer?))
     }
 }
 

@@ -32,6 +32,7 @@ use larder_proto::resp::Protocol;
 use tokio::sync::oneshot;
 
 use crate::options::Options;
+use queue::Manner;
 use shared::Shared;
 
 pub use error::PipeError;
@@ -132,8 +133,8 @@ impl Pipe {
         size: usize,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Ticket {
-        let protocol = (protocol, false);
-        let (number, receiver) = self.shared.enqueue(protocol, count, size, write);
+        let manner = Manner::plain(protocol);
+        let (number, receiver) = self.shared.enqueue(manner, count, size, write);
         Ticket { number, receiver }
     }
 
@@ -141,8 +142,27 @@ impl Pipe {
     /// have been acknowledged. It refuses if that is too old.
     pub fn enqueue_replica_reads(&self, protocol: Protocol, count: u32, commands: &[u8]) -> Ticket {
         let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(commands);
-        let protocol = (protocol, true);
-        let (number, receiver) = self.shared.enqueue(protocol, count, commands.len(), write);
+        let manner = Manner {
+            replica_reads: true,
+            ..Manner::plain(protocol)
+        };
+        let (number, receiver) = self.shared.enqueue(manner, count, commands.len(), write);
+        Ticket { number, receiver }
+    }
+
+    /// Like [`Pipe::enqueue_with`], and the subscriber is told when a key changes that a `GET` of the group names.
+    pub(crate) fn enqueue_watched(
+        &self,
+        subscriber: u64,
+        count: u32,
+        size: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Ticket {
+        let manner = Manner {
+            subscriber,
+            ..Manner::plain(Protocol::Resp3)
+        };
+        let (number, receiver) = self.shared.enqueue(manner, count, size, write);
         Ticket { number, receiver }
     }
 

@@ -26,12 +26,31 @@ pub(super) struct Queue {
     settled: u64,
 }
 
+/// What commands have in common that share a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    pub(super) protocol: Protocol,
+    /// Whether replicas may answer.
+    pub(super) replica_reads: bool,
+    /// Who is told when a key changes that they read; 0: nobody.
+    pub(super) subscriber: u64,
+}
+
+impl Manner {
+    /// By the primary, and nobody keeps copies.
+    pub(super) fn plain(protocol: Protocol) -> Manner {
+        Manner {
+            protocol,
+            replica_reads: false,
+            subscriber: 0,
+        }
+    }
+}
+
 /// A batch in the making.
 #[derive(Debug)]
 struct Pending {
-    protocol: Protocol,
-    /// Whether replicas may answer.
-    replica_reads: bool,
+    manner: Manner,
     commands: Vec<u8>,
     /// Commands in `commands`.
     count: u32,
@@ -63,20 +82,18 @@ impl Queue {
     /// Adds a group; `write` appends its commands, about `size` bytes, to a buffer. Returns its number.
     pub(super) fn push(
         &mut self,
-        (protocol, replica_reads): (Protocol, bool),
+        manner: Manner,
         size: usize,
         mut waiter: Waiter,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> u64 {
         let joins = size < ALONE_BYTES_MIN
             && self.batches.back().is_some_and(|last| {
-                (last.protocol, last.replica_reads) == (protocol, replica_reads)
-                    && last.commands.len() + size <= BATCH_BYTES
+                last.manner == manner && last.commands.len() + size <= BATCH_BYTES
             });
         if !joins {
             self.batches.push_back(Pending {
-                protocol,
-                replica_reads,
+                manner,
                 commands: Vec::with_capacity(size.max(BATCH_CAPACITY_BYTES)),
                 count: 0,
                 groups: 0,
@@ -118,8 +135,9 @@ impl Queue {
                     term,
                     count: batch.count,
                     commands: Bytes::from(batch.commands),
-                    protocol: u32::from(batch.protocol.version()),
-                    replica_reads: batch.replica_reads,
+                    protocol: u32::from(batch.manner.protocol.version()),
+                    replica_reads: batch.manner.replica_reads,
+                    subscriber: batch.manner.subscriber,
                 });
             }
         }
@@ -181,7 +199,7 @@ mod tests {
     }
 
     fn push_waiter(queue: &mut Queue, protocol: Protocol, waiter: Waiter, bytes: &[u8]) -> u64 {
-        queue.push((protocol, false), bytes.len(), waiter, |buffer| {
+        queue.push(Manner::plain(protocol), bytes.len(), waiter, |buffer| {
             buffer.extend_from_slice(bytes)
         })
     }

@@ -9,13 +9,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use larder_proto::{resp::Protocol, schema};
+use larder_proto::schema;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
     PipeError,
-    queue::Queue,
+    queue::{Manner, Queue},
     waiter::{Outcome, Waiter},
 };
 
@@ -72,7 +72,7 @@ impl Shared {
 
     pub(super) fn enqueue(
         &self,
-        protocol: (Protocol, bool),
+        manner: Manner,
         count: u32,
         size: usize,
         write: impl FnOnce(&mut Vec<u8>),
@@ -87,7 +87,7 @@ impl Shared {
             waiter.finish(Some(PipeError::NotSent(Arc::clone(reason))));
             return (0, receiver);
         }
-        let number = state.queue.push(protocol, size, waiter, write);
+        let number = state.queue.push(manner, size, waiter, write);
         let outgoing = state.outgoing.take();
         self.note_fullness(state);
         if let Some(outgoing) = outgoing {

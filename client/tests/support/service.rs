@@ -189,6 +189,15 @@ impl Data for Service {
         Err(Status::unimplemented("not in tests"))
     }
 
+    type NearStream = ReceiverStream<schema::NearEvents>;
+
+    async fn near(
+        &self,
+        _: Request<Streaming<schema::NearPing>>,
+    ) -> Result<Response<Self::NearStream>, Status> {
+        Err(Status::unimplemented("not in tests"))
+    }
+
     async fn store(
         &self,
         _: Request<schema::StoreRequest>,

@@ -142,6 +142,7 @@ impl Engine {
             gate.0.store(change(index, gate.load()), Ordering::Relaxed);
             // Who loads a key that is served elsewhere now cannot know what happens to it there.
             locked.void_slots(|slot| !gate.admits(slot));
+            locked.tell_watchers_of(|slot| !gate.admits(slot));
         }
     }
 }

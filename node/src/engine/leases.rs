@@ -305,14 +305,8 @@ impl Locked<'_> {
     }
 
     /// Whoever loads the key must not store what he loads: it is being written or deleted.
-    pub(super) fn void(&mut self, key: &[u8]) {
-        if self.stripe.leases.is_some() {
-            self.void_lease(key);
-        }
-    }
-
     #[cold]
-    fn void_lease(&mut self, key: &[u8]) {
+    pub(super) fn void(&mut self, key: &[u8]) {
         if let Some(standing) = self.take_standing(key) {
             self.ended.add(standing, Outcome::Void);
         }

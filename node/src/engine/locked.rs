@@ -170,7 +170,7 @@ impl<'a> Locked<'a> {
             self.remove(key);
             return Ok(self.position());
         }
-        self.void(key);
+        self.alter(key);
         let version = self.append(Effect::Put {
             key,
             value: value.bytes(),
@@ -233,7 +233,7 @@ impl<'a> Locked<'a> {
         change: impl FnOnce(&mut [u8]),
     ) -> Result<Position, EngineError> {
         self.engine.check(key, range.end)?;
-        self.void(key);
+        self.alter(key);
         let place = self
             .live(key)
             .unwrap_or_else(|| self.insert_empty(key, range.end));
@@ -261,7 +261,7 @@ impl<'a> Locked<'a> {
             return false;
         };
         if deadline.is_some_and(|deadline| deadline <= self.now) {
-            self.void(key);
+            self.alter(key);
             self.remove_at(place);
             return true;
         }
@@ -277,7 +277,7 @@ impl<'a> Locked<'a> {
 
     /// Removes the key and tells whether it existed.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        self.void(key);
+        self.alter(key);
         let live = self.live(key);
         live.inspect(|&place| self.remove_at(place)).is_some()
     }
@@ -308,7 +308,7 @@ impl<'a> Locked<'a> {
             Some(large) => large.bytes().clone(),
             None => Bytes::copy_from_slice(entry.value().bytes()),
         };
-        self.void(to);
+        self.alter(to);
         let version = self.append(Effect::Put {
             key: to,
             value: &bytes,
@@ -320,6 +320,16 @@ impl<'a> Locked<'a> {
         };
         self.write(to, value, lifetime, version);
         Ok(true)
+    }
+
+    /// The key is being written or deleted: that is to be known before anybody is told that it was.
+    fn alter(&mut self, key: &[u8]) {
+        if self.stripe.leases.is_some() {
+            self.void(key);
+        }
+        if self.stripe.watched.is_some() {
+            self.tell_watchers(key);
+        }
     }
 
     /// Drops up to `max` entries whose deadline has passed.
@@ -364,6 +374,7 @@ impl<'a> Locked<'a> {
     pub(super) fn detach(&mut self, position: Position) -> Detached {
         self.stripe.position = position;
         self.void_slots(|_| true);
+        self.tell_watchers_of(|_| true);
         self.changed = true;
         self.stripe.detach()
     }

@@ -4,7 +4,8 @@
 //! Engine -- 1024 x Mutex<Stripe> -- Table -- Segments (sorted by hash) of cells: hash, address
 //!   |                          |--- Arena -- Blocks of records, one after the other; Objects, if they are long
 //!   |                          |--- Deadlines (heap of blocks)
-//!   |                          \--- Leases: who is loading what is missing
+//!   |                          |--- Leases: who is loading what is missing
+//!   |                          \--- Watched: who keeps copies of what
 //!   |-- Queues: new entries in order, under the policy S3-FIFO
 //!   |-- used, population: totals, brought up to date under each stripe's lock
 //!   |-- Log: every write's effect, appended under the stripe's lock
@@ -51,6 +52,7 @@ mod time;
 mod usage;
 mod value;
 mod warm;
+mod watched;
 
 use std::hash::{BuildHasher, Hasher};
 use std::mem::offset_of;
@@ -142,6 +144,8 @@ pub struct Engine {
     random: Apart<Random>,
     /// What leases take of `used`.
     lease_bytes: Apart<AtomicUsize>,
+    /// What watched keys take of it.
+    watched_bytes: Apart<AtomicUsize>,
     disposer: Disposer,
 }
 
@@ -183,6 +187,7 @@ impl Engine {
             hash: FixedState::with_seed(config.seed),
             random: Apart(Random::new(config.seed)),
             lease_bytes: Apart(AtomicUsize::new(0)),
+            watched_bytes: Apart(AtomicUsize::new(0)),
             disposer: Disposer::default(),
         }
     }
@@ -246,6 +251,11 @@ impl Engine {
             let used = self.entries_memory();
             self.queues.arrive(at, bytes, used, || self.len());
         }
+    }
+
+    /// Bytes of memory that watched keys take.
+    pub fn watched_bytes(&self) -> usize {
+        self.watched_bytes.0.load(Ordering::Relaxed)
     }
 
     /// Longest value, in bytes.

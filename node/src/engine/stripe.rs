@@ -18,6 +18,7 @@ use super::table::{Place, Table};
 use super::time::Millis;
 use super::usage::{TrackedUse, Usage};
 use super::value::Value;
+use super::watched::Watched;
 
 /// In this order, for a read needs the first, and no line of memory beyond them and the lock: see [`READ_BYTES`].
 #[derive(Debug, Default)]
@@ -36,6 +37,8 @@ pub(super) struct Stripe {
     age_steps: usize,
     /// None: nothing is being loaded.
     pub(super) leases: Option<Box<Leases>>,
+    /// None: nobody keeps copies.
+    pub(super) watched: Option<Box<Watched>>,
     pub(super) counters: Counters,
     /// What the engine's total holds on account of this stripe; written by `Locked::settle`.
     pub(super) settled_bytes: usize,
@@ -112,7 +115,12 @@ impl Stripe {
     /// Bytes of memory the stripe takes, beside itself.
     pub(super) fn heap_bytes(&self) -> usize {
         let leases = self.leases.as_ref().map_or(0, |leases| leases.heap_bytes());
-        self.arena.heap_bytes() + self.table.heap_bytes() + self.deadlines.heap_bytes() + leases
+        let watched = self
+            .watched
+            .as_ref()
+            .map_or(0, |watched| watched.heap_bytes());
+        let aside = leases + watched;
+        self.arena.heap_bytes() + self.table.heap_bytes() + self.deadlines.heap_bytes() + aside
     }
 
     /// The entry is used.

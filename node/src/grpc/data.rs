@@ -7,8 +7,9 @@ use larder_proto::{
     schema::{
         Batch, DeleteRequest, DeleteResponse, DescribeRequest, DescribeResponse, ExpireRequest,
         ExpireResponse, FailRequest, FailResponse, GetRequest, GetResponse, IncrementRequest,
-        IncrementResponse, LoadRequest, LoadResponse, ReplicatedRequest, ReplicatedResponse,
-        SetRequest, SetResponse, StoreRequest, StoreResponse, data_server::Data,
+        IncrementResponse, LoadRequest, LoadResponse, NearPing, ReplicatedRequest,
+        ReplicatedResponse, SetRequest, SetResponse, StoreRequest, StoreResponse,
+        data_server::Data,
     },
 };
 use larder_proxy::now_ms;
@@ -19,7 +20,7 @@ use super::{
     pipe::{Pipe, owns, revoked},
     typed::{self, Answer},
 };
-use crate::{command::CommandError, engine::Millis, node::Node};
+use crate::{command::CommandError, engine::Millis, near::Events, node::Node};
 
 /// The keys of one node.
 #[derive(Clone, Debug)]
@@ -144,6 +145,17 @@ impl Data for DataService {
             _ = stop.wait_for(|stopping| *stopping) => return Err(closed()),
         };
         answer.map(Response::new).map_err(status)
+    }
+
+    type NearStream = Events;
+
+    async fn near(
+        &self,
+        request: Request<Streaming<NearPing>>,
+    ) -> Result<Response<Events>, Status> {
+        let (node, stop) = (Arc::clone(&self.node), self.stop.clone());
+        let events = Events::new(node, request.into_inner(), stop);
+        events.map(Response::new).ok_or_else(closed)
     }
 
     async fn store(

@@ -10,7 +10,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use larder_proto::{
     Slot,
-    command::{Command, Flags, Route},
+    command::{Command, Flags, Id, Route},
     limits::{BATCH_BYTES, FORWARDED_REPLY_BYTES_MAX},
     resp::{Args, Decoded, Decoder, Limits, Output, Protocol, integer},
     schema::{Batch, Replies},
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
-use crate::{log::Position, node::Node};
+use crate::{engine::Millis, log::Position, node::Node, subscriber::Subscriber};
 
 /// One stream: takes a batch, executes it, and gives its replies, no more than about [`BATCH_BYTES`] at a time. HTTP/2
 /// asks for the next only when there is room for it, so a client that does not read is not served further.
@@ -38,6 +38,8 @@ pub(super) struct Pipe {
     epoch: u64,
     /// Whether the batch's reads may be answered by a replica.
     replica_reads: bool,
+    /// Who is told when a key changes that the batch reads.
+    subscriber: Option<Arc<Subscriber>>,
     /// Replies that may not leave yet.
     gated: Option<(Replies, Release)>,
     /// Resolves when no further batch is to be taken.
@@ -70,6 +72,7 @@ impl Pipe {
             out: Output::default(),
             epoch: 0,
             replica_reads: false,
+            subscriber: None,
             gated: None,
             stopped: Box::pin(async move { drop(stop.wait_for(|stopping| *stopping).await) }),
         }
@@ -85,6 +88,10 @@ impl Pipe {
         self.remaining = batch.count;
         self.epoch = batch.epoch;
         self.replica_reads = batch.replica_reads;
+        self.subscriber = match batch.subscriber {
+            0 => None,
+            id => self.node.subscribers.find(id),
+        };
         Ok(())
     }
 
@@ -102,6 +109,7 @@ impl Pipe {
             view: &view,
             epoch: self.epoch,
             replica_reads: self.replica_reads,
+            subscriber: self.subscriber.as_ref(),
             now: now_ms(),
             reign: self.node.reign(),
             held: 0,
@@ -215,6 +223,7 @@ struct Turn<'a> {
     view: &'a View,
     epoch: u64,
     replica_reads: bool,
+    subscriber: Option<&'a Arc<Subscriber>>,
     now: u64,
     /// Under which to execute; 0: nothing more is executed as the primary in this turn, so that no command overtakes
     /// one that was refused.
@@ -276,6 +285,14 @@ impl Turn<'_> {
         // Who knows a newer topology than this node is believed: whether he is right, the engine decides.
         let ours = slot.is_none_or(|slot| owns(self.view, slot)) || self.epoch > self.known();
         if self.reign != 0 && ours {
+            // Before it is read: no change after that goes unnoticed.
+            if let (Some(subscriber), Some(slot), Id::Get) = (self.subscriber, slot, command.id) {
+                let now = Millis(self.now);
+                let stripe = self.node.engine().enter(slot, Access::Primary, now);
+                if let Ok(mut stripe) = stripe {
+                    stripe.watch(&args[1], subscriber);
+                }
+            }
             let access = Access::Primary;
             match self.node.execute(command, args, self.now, access, out) {
                 Ok(position) => {

@@ -1,0 +1,286 @@
+//! Copies of values in the client's memory, and how it learns that they have changed.
+//!
+//! ```text
+//!  get --+-- copy, valid ------------------------------------------------> caller
+//!        |                                                   stream of a node's changes and echoes
+//!        |                                                        | changed: drop the copy,
+//!        '-- enter as a reader --> GET, PTTL in a watched batch   |          spoil its readers
+//!                                       | reply                   v
+//!                                       '--> copy, unless spoiled meanwhile --> caller
+//! ```
+//!
+//! A copy is valid while the stream lasts that was there when it was read, and an echo says that everything has been told
+//! up to a moment that is not too long ago. What follows:
+//!
+//! - Every change after the reading is told: the node notes who reads before it reads, under the lock of the key's
+//!   stripe, and tells under the same lock. If it is told before the reply comes, the reader is spoiled.
+//! - Changes and echoes come in order, so at the time of an echo the copies are as of the moment at which its ping was
+//!   sent, or newer. That is a moment of this client's own clock.
+//! - An echo leaves only while the node's reign lasts: until then nobody else changes its keys. When it ends, or when the
+//!   node gives a slot away, it tells that all its keys changed, or the stream ends.
+
+mod options;
+mod source;
+
+pub use options::{NearCache, NearStats};
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use larder_proto::{
+    Slot,
+    command::{Command, Flags, Route},
+    resp::{Reply, encode_command},
+};
+use moka::sync::Cache;
+use parking_lot::Mutex;
+
+use crate::{
+    argument::Argument,
+    client::Client,
+    cluster::{Cluster, Flight},
+    commands::word,
+    failure::Failure,
+    request::Request,
+};
+use source::{Session, Source, nanoseconds};
+
+/// What a copy takes beside its key and value, about.
+const COPY_BYTES: usize = 200;
+
+/// A near cache. Its clock begins with it.
+#[derive(Debug)]
+pub(crate) struct Near {
+    options: NearCache,
+    origin: Instant,
+    copies: Cache<Bytes, Arc<Copy>>,
+    /// Keys that are being read.
+    readers: DashMap<Bytes, Readers>,
+    /// By the nodes' addresses.
+    sources: Mutex<HashMap<String, Source>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    changes: AtomicU64,
+}
+
+/// A value as it was read.
+#[derive(Debug)]
+struct Copy {
+    value: Bytes,
+    session: Arc<Session>,
+    until: Instant,
+}
+
+/// Those who read a key at the moment.
+#[derive(Debug, Default)]
+struct Readers {
+    count: usize,
+    /// The key has changed since the first of them began.
+    spoiled: bool,
+}
+
+/// One of them.
+struct Reader<'a> {
+    near: &'a Near,
+    key: Bytes,
+}
+
+impl Near {
+    pub(crate) fn new(options: NearCache) -> Near {
+        let weight = |key: &Bytes, copy: &Arc<Copy>| {
+            let bytes = COPY_BYTES + key.len() + copy.value.len();
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let copies = Cache::builder()
+            .max_capacity(options.bytes_max)
+            .weigher(weight)
+            .time_to_live(options.ttl)
+            .build();
+        Near {
+            options,
+            origin: Instant::now(),
+            copies,
+            readers: DashMap::new(),
+            sources: Mutex::default(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    fn stats(&self) -> NearStats {
+        NearStats {
+            hits: self.hits.load(Relaxed),
+            misses: self.misses.load(Relaxed),
+            changes: self.changes.load(Relaxed),
+            entries: self.copies.entry_count(),
+            bytes: self.copies.weighted_size(),
+        }
+    }
+
+    /// The copy of a key's value, if there is a valid one.
+    fn find(&self, key: &[u8]) -> Option<Bytes> {
+        let copy = self.copies.get(key)?;
+        let staleness = u64::try_from(self.options.staleness.as_nanos()).unwrap_or(u64::MAX);
+        let now = Instant::now();
+        let since = nanoseconds(self.origin).saturating_sub(staleness);
+        if copy.session.holds(since) && now < copy.until {
+            return Some(copy.value.clone());
+        }
+        if !copy.session.is_open() || now >= copy.until {
+            self.copies.invalidate(key);
+        }
+        None
+    }
+
+    /// Begins to read a key.
+    fn read(&self, key: Bytes) -> Reader<'_> {
+        self.readers.entry(key.clone()).or_default().count += 1;
+        Reader { near: self, key }
+    }
+
+    /// A key is not what it was.
+    pub(crate) fn changed(&self, key: &[u8]) {
+        self.changes.fetch_add(1, Relaxed);
+        // First the readers: none of them makes a copy after that.
+        if let Some(mut readers) = self.readers.get_mut(key) {
+            readers.spoiled = true;
+        }
+        self.copies.invalidate(key);
+    }
+
+    /// No key is what it was.
+    fn changed_all(&self) {
+        self.readers
+            .iter_mut()
+            .for_each(|mut readers| readers.spoiled = true);
+        self.copies.invalidate_all();
+    }
+
+    /// This client has sent a command: what it may have changed is not shown to it as it was before.
+    pub(crate) fn sent<'a>(
+        &self,
+        command: &Command,
+        arguments: usize,
+        argument: impl Fn(usize) -> &'a [u8],
+    ) {
+        if command.flags.contains(Flags::READONLY) {
+            return;
+        }
+        if matches!(command.route, Route::Every(_)) {
+            return self.changed_all();
+        }
+        for index in command.key_indices(arguments) {
+            self.changed(argument(index));
+        }
+    }
+
+    /// The stream from a node, if there is one. The first who asks for it is in vain.
+    fn session(self: &Arc<Near>, address: &str, cluster: &Cluster) -> Option<Arc<Session>> {
+        let mut sources = self.sources.lock();
+        if let Some(source) = sources.get(address)
+            && !source.is_finished()
+        {
+            return source.session();
+        }
+        let topology = cluster.topology();
+        sources.retain(|address, _| topology.nodes.iter().any(|node| node.grpc == *address));
+        let source = Source::open(address, cluster.options(), self);
+        sources.insert(address.to_owned(), source);
+        None
+    }
+}
+
+impl Reader<'_> {
+    /// Keeps what was read, unless it has changed since.
+    fn keep(self, value: &Bytes, session: Arc<Session>, until: Instant) {
+        let Some(readers) = self.near.readers.get(&self.key) else {
+            return;
+        };
+        if !readers.spoiled {
+            let copy = Copy {
+                // The reply is a part of something longer.
+                value: Bytes::copy_from_slice(value),
+                session,
+                until,
+            };
+            // Under the lock of the readers: who says now that it has changed drops it afterwards.
+            self.near.copies.insert(self.key.clone(), Arc::new(copy));
+        }
+        drop(readers);
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        if let Some(mut readers) = self.near.readers.get_mut(&self.key) {
+            readers.count -= 1;
+        }
+        let readers = &self.near.readers;
+        readers.remove_if(&self.key, |_, readers| readers.count == 0);
+    }
+}
+
+impl Client {
+    /// What the near cache has done; `None`: there is none.
+    pub fn near_stats(&self) -> Option<NearStats> {
+        self.inner.near.as_ref().map(|near| near.stats())
+    }
+
+    /// The reply to a `GET`, by way of the near cache. `None`: it knows nothing, and the key is to be read as ever.
+    pub(crate) async fn get_near(&self, key: &[u8]) -> Option<Reply> {
+        let near = self.inner.near.as_ref()?;
+        if let Some(value) = near.find(key) {
+            near.hits.fetch_add(1, Relaxed);
+            return Some(Reply::Bulk(value));
+        }
+        near.misses.fetch_add(1, Relaxed);
+        self.read_watched(near, key).await
+    }
+
+    async fn read_watched(&self, near: &Arc<Near>, key: &[u8]) -> Option<Reply> {
+        let (slot, cluster) = (Slot::of(key), &self.inner.cluster);
+        let pipe = cluster.pipe_for(slot);
+        let session = near.session(pipe.address(), cluster)?;
+        if pipe.is_full() {
+            return None;
+        }
+        let args = [word("get"), Argument::borrowed(key)];
+        Request::new(&args).ok()?;
+        let reader = near.read(Bytes::copy_from_slice(key));
+        let start = Instant::now();
+        let ticket = pipe.enqueue_watched(session.subscriber, 2, 2 * key.len() + 64, |buffer| {
+            encode_command([&b"get"[..], key].into_iter(), buffer);
+            encode_command([&b"pttl"[..], key].into_iter(), buffer);
+        });
+        let flight = Flight::new(pipe, ticket);
+        let deadline = (start + self.inner.timeout).into();
+        let route = || Some(cluster.pipe_for(slot));
+        let replies = flight.land(cluster, deadline, || true, route).await.ok()?;
+        let mut replies = replies.decode().ok()?.into_iter();
+        let (read, left) = (replies.next()?, replies.next()?);
+        if Failure::of(&read).is_some() {
+            return None;
+        }
+        let until = match left {
+            Reply::Integer(-1) => start + near.options.ttl,
+            // From before it was asked: the copy goes no later than the key.
+            Reply::Integer(left) => {
+                start + Duration::from_millis(u64::try_from(left).unwrap_or_default())
+            }
+            _ => return Some(read),
+        };
+        if let Reply::Bulk(value) = &read {
+            reader.keep(value, session, until);
+        }
+        Some(read)
+    }
+}
