@@ -249,6 +249,7 @@ async fn the_pipe_answers_each_command_of_each_batch_in_order() {
                 commands: commands.into(),
                 protocol: 2,
                 replica_reads: false,
+                subscriber: 0,
             }
         })
         .collect();
@@ -290,6 +291,7 @@ async fn the_pipe_of_a_node_that_does_not_own_the_slot_answers_moved() {
             commands: encode(&["SET", "somewhere", "v"]).into(),
             protocol: 2,
             replica_reads: false,
+            subscriber: 0,
         };
         let mut replies = data
             .pipe(tokio_stream::iter([batch]))
@@ -335,6 +337,7 @@ async fn malformed_batches_end_the_stream_with_a_status_and_not_the_node() {
             commands: commands.into(),
             protocol: 2,
             replica_reads: false,
+            subscriber: 0,
         };
         let ended = match data.pipe(tokio_stream::iter([batch])).await {
             Err(status) => Err(status),

@@ -145,7 +145,7 @@ impl Written {
 async fn never_older_than<T: Send + 'static>(
     staleness: Duration,
     seeds: &str,
-    trouble: impl FnOnce() -> T + Send + 'static,
+    trouble: impl FnOnce(&dyn Fn()) -> T + Send + 'static,
 ) -> (u64, u64) {
     const KEYS: usize = 8;
     let writer = Client::builder().timeout(Duration::from_secs(20));
@@ -205,7 +205,15 @@ async fn never_older_than<T: Send + 'static>(
         });
     }
     // It ends with what it returns.
-    let cluster = tokio::task::spawn_blocking(trouble).await.unwrap();
+    let all = Arc::clone(&written);
+    let cluster = tokio::task::spawn_blocking(move || {
+        let count = || -> usize { all.iter().map(|key| key.0.lock().unwrap().len()).sum() };
+        trouble(&|| {
+            let before = count();
+            wait::until("writes", || count() > before + 600);
+        })
+    });
+    let cluster = cluster.await.unwrap();
     done.store(true, Ordering::Relaxed);
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
@@ -220,11 +228,13 @@ async fn nothing_older_than_the_bound_is_shown_across_a_failover_nor_by_a_paused
     let mut cluster = Cluster::start(1, 2, &[]);
     let seeds = cluster.seeds();
     let staleness = Duration::from_millis(100);
-    let (near, reads) = never_older_than(staleness, &seeds, move || {
+    let (near, reads) = never_older_than(staleness, &seeds, move |many_writes| {
         let paused = cluster.wait_whole(&[0, 1], 2);
         cluster.signal(paused, "STOP");
         let next = 1 - paused;
         wait::until("the other to lead", || cluster.primaries(&[next]) == [next]);
+        // What it knows is older than the bound by then, and it has not said that it is not the primary any more.
+        many_writes();
         cluster.signal(paused, "CONT");
         let primary = cluster.wait_whole(&[0, 1], 2);
         cluster.kill(primary);

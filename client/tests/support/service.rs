@@ -189,7 +189,7 @@ impl Data for Service {
         Err(Status::unimplemented("not in tests"))
     }
 
-    type NearStream = ReceiverStream<schema::NearEvents>;
+    type NearStream = ReceiverStream<Result<schema::NearEvents, Status>>;
 
     async fn near(
         &self,
