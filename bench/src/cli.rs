@@ -117,6 +117,9 @@ pub struct LoadOptions {
     /// How long what is written lives: 60s, or a range 1s-60s.
     #[arg(long)]
     pub ttl: Option<Ttl>,
+    /// Keep copies of values in each thread's client, in so many bytes (larder://) [default: none].
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
+    pub near_cache: Option<usize>,
     /// Open loop: send at this rate, whatever the answers do, and count latency from the intended time [default: closed
     /// loop].
     #[arg(long, value_name = "OPS_PER_SECOND", value_parser = quantity::count)]

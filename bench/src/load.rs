@@ -26,6 +26,8 @@ pub struct Load {
     pub lanes: u64,
     /// Operations in flight on a connection.
     pub depth: usize,
+    /// Bytes of each thread's near cache, if it is to have one.
+    pub near_cache: Option<usize>,
     /// Operations a second of an open loop; `None`: as fast as the answers come.
     pub rate: Option<f64>,
     /// The phase ends after so many operations, or after so long, whichever comes first.
@@ -47,6 +49,7 @@ impl Load {
             } else {
                 self.lanes
             },
+            near_cache: None,
             rate: None,
             requests: Some(self.workload.keys),
             length: None,

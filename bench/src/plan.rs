@@ -84,6 +84,9 @@ pub fn loads(options: &LoadOptions, targets: &[&Target]) -> Result<Vec<Load>, Pl
                 threads: options.threads,
                 lanes,
                 depth,
+                near_cache: options
+                    .near_cache
+                    .filter(|_| target.protocol == Protocol::Larder),
                 rate: options.rate.map(|rate| rate as f64),
                 requests: options.requests,
                 length: match options.requests {
@@ -116,6 +119,14 @@ fn heeded(options: &LoadOptions, targets: &[&Target]) -> Result<(), PlanError> {
             option: "--tasks",
             scheme: "larder://",
             instead: "--connections and --pipeline",
+        });
+    }
+    let is_larder = |target: &&Target| target.protocol == Protocol::Larder;
+    if options.near_cache.is_some() && !targets.iter().any(is_larder) {
+        return Err(PlanError::NotForTarget {
+            option: "--near-cache",
+            scheme: "larder://",
+            instead: "none",
         });
     }
     Ok(())
@@ -191,6 +202,10 @@ mod tests {
                 "--connections is for redis://",
             ),
             ("--target redis --tasks 4", "--tasks is for larder://"),
+            (
+                "--target redis --near-cache 1mb",
+                "--near-cache is for larder://",
+            ),
             ("--target redis --threads 60", "--threads 60 is more"),
             ("--target redis --keys 11 --key-size 5", "only 10 keys of 5"),
             ("--target memcached --ttl 1h-721h", "30 days is the most"),

@@ -22,6 +22,8 @@ pub struct Recorder {
     pub writes: Histogram<u64>,
     /// Reads that found nothing; they are among `reads`.
     pub misses: u64,
+    /// Reads that near caches answered; they are among `reads`.
+    pub near_hits: u64,
     /// Operations without a good answer, by kind. None of them is in a histogram.
     pub errors: Errors,
     /// Operations of an open loop that were due before the end and never sent.
@@ -70,6 +72,7 @@ impl Recorder {
             reads: histogram(),
             writes: histogram(),
             misses: 0,
+            near_hits: 0,
             errors: Errors::new(),
             unsent: 0,
             in_flight: 0,
@@ -128,6 +131,7 @@ impl Recorder {
         self.reads.add(other.reads).expect(SAME);
         self.writes.add(other.writes).expect(SAME);
         self.misses += other.misses;
+        self.near_hits += other.near_hits;
         self.unsent += other.unsent;
         self.in_flight += other.in_flight;
         self.last = self.last.max(other.last);

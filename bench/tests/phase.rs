@@ -68,6 +68,7 @@ fn load(address: &str) -> Load {
         seed: 1,
     });
     Load {
+        near_cache: None,
         target: format!("redis://{address}").parse().unwrap(),
         payload: payload(&workload),
         workload,

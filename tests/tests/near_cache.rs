@@ -198,7 +198,7 @@ async fn never_older_than<T: Send + 'static>(
                     "key:{key} shown as {read}, when {least} was there"
                 );
                 reads.fetch_add(1, Ordering::Relaxed);
-                if read % 7 == 0 {
+                if read.is_multiple_of(7) {
                     tokio::task::yield_now().await;
                 }
             }
@@ -219,7 +219,7 @@ async fn never_older_than<T: Send + 'static>(
         task.unwrap();
     }
     drop(cluster);
-    let near = clients.iter().map(|client| hits(client)).sum();
+    let near = clients.iter().map(hits).sum();
     (near, reads.load(Ordering::Relaxed) as u64)
 }
 

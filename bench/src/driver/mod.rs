@@ -103,6 +103,10 @@ impl Thread {
         else {
             return recorder.take();
         };
+        let near = match &connections {
+            Connections::Larder(client) => Some(client.clone()),
+            _ => None,
+        };
         let lanes = LocalSet::new();
         self.spawn(&lanes, connections, start, &recorder);
         tokio::select! {
@@ -110,6 +114,9 @@ impl Thread {
             _ = self.signal.wait_for(|signal| matches!(signal, Signal::Abandon)) => {}
         }
         let mut recorder = recorder.take();
+        if let Some(near) = near.and_then(|client| client.near_stats()) {
+            recorder.near_hits += near.hits;
+        }
         recorder.finish();
         recorder
     }
@@ -127,7 +134,9 @@ impl Thread {
                 .streams::<Memcached>()
                 .await
                 .map(Connections::Memcached),
-            Protocol::Larder => larder::connect(target).await.map(Connections::Larder),
+            Protocol::Larder => larder::connect(target, self.load.near_cache)
+                .await
+                .map(Connections::Larder),
             #[cfg(feature = "peers")]
             Protocol::RedisRs => redis_rs::connect(target).await.map(Connections::RedisRs),
             #[cfg(not(feature = "peers"))]

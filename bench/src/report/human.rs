@@ -43,6 +43,19 @@ impl fmt::Display for Report {
             writeln!(f, "server CPU  {cpu}")?;
         }
         writeln!(f, "load's CPU  {}", self.own_cpu)?;
+        if let Some(hits) = self.near_hits {
+            let (reads, left) = (
+                self.reads.operations,
+                self.reads.operations.max(hits) - hits,
+            );
+            writeln!(
+                f,
+                "near cache  {} of {} reads, {:.2} times fewer left the client",
+                thousands(hits as f64),
+                thousands(reads as f64),
+                reads as f64 / left.max(1) as f64
+            )?;
+        }
         if self.unsent > 0 {
             let unsent = thousands(self.unsent as f64);
             writeln!(f, "behind: {unsent} operations were due and never sent")?;

@@ -30,6 +30,8 @@ pub struct Report {
     pub operations_per_second: f64,
     /// Reads that found nothing.
     pub misses: u64,
+    /// Reads that near caches answered; `None` without these.
+    pub near_hits: Option<u64>,
     /// Operations that an open loop was to send and could not.
     pub unsent: u64,
     /// Operations that failed, by kind.
@@ -123,6 +125,7 @@ impl Report {
             operations,
             operations_per_second: operations as f64 / seconds.max(1e-9),
             misses: recorder.misses,
+            near_hits: load.near_cache.map(|_| recorder.near_hits),
             unsent: recorder.unsent,
             errors: recorder.errors.clone(),
             all: Latency::new(&all(recorder)),
