@@ -10,10 +10,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use larder_client::cluster::Cluster;
+use larder_client::{NearCache, cluster::Cluster};
 use larder_proto::{limits, topology::Topology};
 
-use crate::{Backend, password::Password, registry::Registry, slowlog::SlowLog, stats::Stats};
+use crate::{
+    Backend, copies::Copies, password::Password, registry::Registry, slowlog::SlowLog, stats::Stats,
+};
 
 /// How a front end is set up.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct FrontSettings {
     pub idle_seconds: u64,
     /// How long a command waits for another node.
     pub forward_timeout: Duration,
+    /// Copies of values that are read often; `None`: none.
+    pub near_cache: Option<NearCache>,
 }
 
 /// Limits that `CONFIG SET` can change.
@@ -65,6 +69,7 @@ pub struct Front {
     pub(crate) password: Option<Password>,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) cluster: Cluster,
+    pub(crate) copies: Option<Arc<Copies>>,
     pub(crate) view: ArcSwap<View>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) stats: Stats,
@@ -97,6 +102,9 @@ impl Front {
                 output_bytes_max: AtomicUsize::new(limits::QUERY_BUFFER_BYTES_MAX),
             },
             password: Password::new(&settings.password),
+            copies: settings
+                .near_cache
+                .map(|near| Arc::new(Copies::new(near, cluster.clone()))),
             settings,
             backend,
             cluster,

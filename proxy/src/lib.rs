@@ -17,6 +17,7 @@ mod batch;
 mod command;
 mod config;
 mod connection;
+mod copies;
 mod forward;
 mod front;
 mod in_place;

@@ -3,8 +3,11 @@
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
-use larder_client::{Options, cluster::Cluster};
-use larder_proxy::{Front, Listener, NoBackend, Workers, process, settings::RespSettings};
+use larder_client::{NearCache, Options, cluster::Cluster};
+use larder_proxy::{
+    Front, FrontSettings, Listener, NoBackend, Workers, process,
+    settings::{RespSettings, parse_bytes},
+};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -35,6 +38,15 @@ struct Settings {
     /// Port to listen on; 0: any free one
     #[arg(long, env = "LARDER_PORT", default_value_t = 6379)]
     port: u16,
+
+    /// Memory for copies of values that are read often, which spare their nodes; 0: none. A copy may be shown for as long
+    /// as --near-cache-staleness-ms after the key was changed elsewhere
+    #[arg(long, env = "LARDER_NEAR_CACHE", default_value = "0", value_name = "SIZE", value_parser = parse_bytes)]
+    near_cache: usize,
+
+    /// Milliseconds for which a value may be shown that is not current any more; usually it is a few
+    #[arg(long, env = "LARDER_NEAR_CACHE_STALENESS_MS", default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u32).range(20..=60_000))]
+    near_cache_staleness_ms: u32,
 
     #[command(flatten)]
     resp: RespSettings,
@@ -83,7 +95,13 @@ async fn run(settings: Settings) -> Result<(), String> {
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
-    let front = Front::new(settings.resp.front(address), Arc::new(NoBackend), cluster);
+    let near = NearCache::new(settings.near_cache as u64);
+    let staleness = Duration::from_millis(settings.near_cache_staleness_ms.into());
+    let front = FrontSettings {
+        near_cache: (settings.near_cache > 0).then(|| near.staleness(staleness)),
+        ..settings.resp.front(address)
+    };
+    let front = Front::new(front, Arc::new(NoBackend), cluster);
     listener.serve(Arc::clone(&front), Arc::new(workers));
 
     process::announce(&[

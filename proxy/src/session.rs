@@ -17,6 +17,7 @@ use larder_proto::{
 use crate::{
     backend::{AHEAD_MAX, Revoked},
     batch::Batch,
+    copies::Written,
     front::{Front, View, now_ms},
     in_place::InPlace,
     input::Input,
@@ -79,6 +80,8 @@ pub(crate) struct Session {
     asked: Option<Park>,
     /// The last command is a `LOAD.GET` that waits: its reply comes after all others have left.
     parked: Option<Park>,
+    /// What `batch` may have written, if there are copies.
+    written: Written,
     /// The topology when the session began, or when it last waited.
     pub(crate) since: Arc<Topology>,
     /// What this run has executed here, and must be released before `out` may leave.
@@ -108,6 +111,7 @@ impl Session {
             wait: None,
             asked: None,
             parked: None,
+            written: Written::default(),
             in_place: InPlace::default(),
             now_ms: now_ms(),
             window: Window::default(),
@@ -226,6 +230,10 @@ impl Session {
                 .settle(&front, &view, &self.out, &mut self.woven)
                 .await;
             mem::swap(&mut self.out, &mut self.woven);
+            if let Some(copies) = &front.copies {
+                // Before anybody is told that it was done.
+                copies.forget(&mem::take(&mut self.written));
+            }
             if let Some(park) = self.asked.take() {
                 self.parked = Park::instead(&mut self.out, last, || Some(park));
             }

@@ -95,6 +95,7 @@ impl RespSettings {
             unprotected: self.unprotected,
             clients_max: self.maxclients as usize,
             idle_seconds: self.timeout.into(),
+            near_cache: None,
             forward_timeout: Duration::from_millis(self.forward_timeout_ms),
         }
     }

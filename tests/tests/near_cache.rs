@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use larder_client::{Client, NearCache, SetOptions};
 use larder_tests::dev::Dev;
+use larder_tests::proxy::Proxy;
 use larder_tests::random::Random;
+use larder_tests::raw::{Connection, encode};
+use larder_tests::reply::Reply;
 use larder_tests::serve::Cluster;
 use larder_tests::wait;
 
@@ -246,4 +249,42 @@ async fn nothing_older_than_the_bound_is_shown_across_a_failover_nor_by_a_paused
     })
     .await;
     assert!(near > 100 && reads > near, "{near} of {reads}");
+}
+
+#[test]
+fn a_proxy_keeps_copies_of_what_is_read_often_and_shows_what_it_has_written() {
+    let larder = Dev::start();
+    let proxy = Proxy::start(&larder, &["--near-cache", "16mb"]);
+    let (mut through, mut elsewhere) = (proxy.connect(), larder.connect());
+    let hits = |through: &mut Connection| -> u64 {
+        let info = through.ask("INFO stats").text();
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("near_cache_hits:"));
+        line.unwrap().parse().unwrap()
+    };
+    assert_eq!(through.ask("SET hot 0").text(), "OK");
+    for number in 1..=20 {
+        let before = hits(&mut through);
+        wait::until("a copy", || {
+            (0..40).for_each(|_| {
+                assert_eq!(through.ask("GET hot").text(), (number - 1).to_string());
+            });
+            hits(&mut through) > before
+        });
+        // A write through the proxy is seen at once, also in the same pipeline.
+        if number % 2 == 0 {
+            through.send(&encode(&["INCR", "hot"]));
+            through.send(&encode(&["GET", "hot"]));
+            assert_eq!(through.read().integer(), number);
+            assert_eq!(through.read().text(), number.to_string());
+        } else {
+            assert_eq!(elsewhere.ask("INCR hot").integer(), number);
+            wait::until("it to be shown", || {
+                through.ask("GET hot").text() == number.to_string()
+            });
+        }
+    }
+    through.ask("FLUSHALL");
+    assert_eq!(through.ask("GET hot"), Reply::Null);
 }

@@ -235,15 +235,41 @@ impl Client {
         self.inner.near.as_ref().map(|near| near.stats())
     }
 
+    /// The copy of a key's value that the near cache has, if it may be shown. Asks nobody; to have a copy made, get the
+    /// key. For programs that serve others.
+    pub fn near_copy(&self, key: &[u8]) -> Option<Bytes> {
+        let near = self.inner.near.as_ref()?;
+        let copy = near.find(key);
+        let counter = if copy.is_some() {
+            &near.hits
+        } else {
+            &near.misses
+        };
+        counter.fetch_add(1, Relaxed);
+        copy
+    }
+
+    /// Drops the copy of a key that was written in another way than with this client.
+    pub fn near_forget(&self, key: &[u8]) {
+        if let Some(near) = &self.inner.near {
+            near.changed(key);
+        }
+    }
+
+    /// Drops all copies.
+    pub fn near_forget_all(&self) {
+        if let Some(near) = &self.inner.near {
+            near.changed_all();
+        }
+    }
+
     /// The reply to a `GET`, by way of the near cache. `None`: it knows nothing, and the key is to be read as ever.
     pub(crate) async fn get_near(&self, key: &[u8]) -> Option<Reply> {
         let near = self.inner.near.as_ref()?;
-        if let Some(value) = near.find(key) {
-            near.hits.fetch_add(1, Relaxed);
-            return Some(Reply::Bulk(value));
+        match self.near_copy(key) {
+            Some(value) => Some(Reply::Bulk(value)),
+            None => self.read_watched(near, key).await,
         }
-        near.misses.fetch_add(1, Relaxed);
-        self.read_watched(near, key).await
     }
 
     async fn read_watched(&self, near: &Arc<Near>, key: &[u8]) -> Option<Reply> {

@@ -33,7 +33,7 @@ struct Reading<'a> {
 type Number = fn(&Reading<'_>) -> Option<f64>;
 
 /// Name, kind, help, and where the number comes from.
-const OF_NODES: [(&str, Kind, &str, Number); 26] = [
+const OF_NODES: [(&str, Kind, &str, Number); 30] = [
     (
         "larder_keys",
         Gauge,
@@ -87,6 +87,30 @@ const OF_NODES: [(&str, Kind, &str, Number); 26] = [
         Counter,
         "Commands from clients of the RESP port.",
         |r| Some(r.subject.front.commands_processed() as f64),
+    ),
+    (
+        "larder_load_waiters",
+        Gauge,
+        "Clients that wait for another's load of a key.",
+        |r| Some(r.subject.node.waiters.count() as f64),
+    ),
+    (
+        "larder_load_lease_bytes",
+        Gauge,
+        "Memory of leases on keys that are being loaded, and of remembered failures.",
+        |r| Some(r.subject.node.engine().lease_bytes() as f64),
+    ),
+    (
+        "larder_near_clients",
+        Gauge,
+        "Clients that keep copies of keys, and are told of changes.",
+        |r| Some(r.subject.node.subscribers.count() as f64),
+    ),
+    (
+        "larder_near_watched_bytes",
+        Gauge,
+        "Memory for who keeps copies of which keys.",
+        |r| Some(r.subject.node.engine().watched_bytes() as f64),
     ),
     (
         "larder_serving",

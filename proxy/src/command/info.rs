@@ -67,4 +67,12 @@ fn stats(front: &Front, info: &mut Info) {
         info.line(name, count);
     }
     info.line("slowlog_length", front.slowlog.len());
+    if let Some(copies) = &front.copies {
+        let near = copies.stats();
+        info.line("near_cache_hits", near.hits)
+            .line("near_cache_misses", near.misses)
+            .line("near_cache_changes", near.changes)
+            .line("near_cache_keys", near.entries)
+            .bytes("near_cache_memory", near.bytes);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use larder_proto::{
     Slot,
     command::{Command, Flags, Id, Merge, Refusal, Route},
@@ -12,6 +13,7 @@ use super::{Flow, Replying, Session};
 use crate::{
     backend::Access,
     batch, command as handlers,
+    copies::Written,
     front::{Front, View},
     merge,
     park::Park,
@@ -28,6 +30,9 @@ impl Session {
         args: Args<'_>,
         raw: Option<&[u8]>,
     ) -> Flow {
+        if self.front.copies.is_some() {
+            self.note_written(command, args);
+        }
         match command.route {
             Route::Session => return handlers::execute(self, view, command, args),
             Route::Slot => match command.slot(args) {
@@ -55,6 +60,9 @@ impl Session {
         slot: Slot,
     ) {
         let shard = view.topology.owner(slot);
+        if self.front.copies.is_some() && self.read_near(command, args, shard) {
+            return;
+        }
         if view.local == Some(shard) {
             let mark = self.out.mark();
             if self.here(command, args) {
@@ -78,6 +86,31 @@ impl Session {
         self.batch.forward(&call, shard, raw, at);
         if command.id == Id::LoadGet && self.replying == Replying::On {
             self.asked = Park::of(args, slot);
+        }
+    }
+
+    /// Answers a `GET` with a copy, if there is one. What is on its way to the key's shard is not overtaken.
+    fn read_near(&mut self, command: &Command, args: Args<'_>, shard: usize) -> bool {
+        if command.id != Id::Get || self.batch.has_commands_for(shard) {
+            return false;
+        }
+        let copies = self.front.copies.as_ref();
+        let copy = copies.and_then(|copies| copies.find(&args[1]));
+        copy.inspect(|copy| self.out.shared(copy)).is_some()
+    }
+
+    /// A command may write: there are to be no copies of what was there before.
+    fn note_written(&mut self, command: &Command, args: Args<'_>) {
+        if command.route == Route::Session || command.flags.contains(Flags::READONLY) {
+            return;
+        }
+        match &mut self.written {
+            _ if matches!(command.route, Route::Every(_)) => self.written = Written::All,
+            Written::Keys(keys) => {
+                let indices = command.key_indices(args.len());
+                keys.extend(indices.map(|index| Bytes::copy_from_slice(&args[index])));
+            }
+            Written::All => {}
         }
     }
 
