@@ -32,6 +32,7 @@ mod load;
 pub mod log;
 mod memory;
 mod node;
+mod origin;
 pub mod peer;
 pub mod replication;
 pub mod serve;

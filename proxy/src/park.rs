@@ -1,23 +1,29 @@
-//! A session that waits for another's load of a key (`LOAD.GET`).
+//! A session that waits for a load of a key: for another's (`LOAD.GET`), or for the node that has the key to load it from
+//! where it comes from (`GET`).
 //!
 //! A node answers at once, whatever it is asked, for its replies leave in order: with `TIMEOUT`, if the key is being
-//! loaded. Only then the session whose command it is waits, by a call of its own, when all replies before have left.
+//! loaded; to `GET` with `FILLING` ([`filling`]), if it has to be. Only then the session whose command it is waits, by a call of its own, when all replies before have left.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use larder_proto::{
-    Slot,
+    Slot, filling,
     limits::LEASE_MS_MAX,
     resp::{Args, Mark, Output, integer},
-    schema::{LoadRequest, LoadResponse, load_response::Outcome},
+    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, load_response::Outcome},
     topology::Topology,
 };
 use tokio::time::{sleep, timeout};
 
-use crate::{backend::Closed, front::Front, wait::drained};
+use crate::{
+    backend::{Answer, Closed},
+    front::Front,
+    wait::drained,
+};
 
 /// What a node answers to `LOAD.GET` of a key that is being loaded.
 const BUSY: &[u8] = b"*1\r\n$7\r\nTIMEOUT\r\n";
@@ -25,12 +31,30 @@ const BUSY: &[u8] = b"*1\r\n$7\r\nTIMEOUT\r\n";
 /// A node that does not answer is asked again after this long.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A node answers a `GET` within the time that it said; the answer has to travel, and the node may be replaced.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What who has waited for a value in vain is told.
+pub(crate) const NOT_LOADED: &str = "ORIGIN the key was not loaded in time";
+
 /// Who waits for what.
 #[derive(Debug)]
 pub(crate) struct Park {
     slot: Slot,
-    request: LoadRequest,
+    request: Request,
     until: Instant,
+}
+
+#[derive(Debug)]
+enum Request {
+    Load(LoadRequest),
+    Get(GetRequest),
+}
+
+#[derive(Debug)]
+enum Response {
+    Load(LoadResponse),
+    Get(GetResponse),
 }
 
 impl Park {
@@ -50,9 +74,32 @@ impl Park {
         };
         Some(Park {
             slot,
-            request,
+            request: Request::Load(request),
             until: Instant::now() + Duration::from_millis(wait_ms),
         })
+    }
+
+    /// What a `GET` of this key waits for whose reply was this error, given without the minus sign; `None`: nothing.
+    pub(crate) fn of_error(error: &[u8], key: &[u8], slot: Slot) -> Option<Park> {
+        let wait_ms = filling::wait_ms(error)?.min(LEASE_MS_MAX);
+        let key = Bytes::copy_from_slice(key);
+        Some(Park {
+            slot,
+            request: Request::Get(GetRequest { key }),
+            until: Instant::now() + Duration::from_millis(wait_ms) + GRACE,
+        })
+    }
+
+    /// Takes the reply to a `GET` since the mark back, if it says that the key has to be loaded.
+    pub(crate) fn instead_of_get(
+        out: &mut Output,
+        mark: Mark,
+        key: &[u8],
+        slot: Slot,
+    ) -> Option<Park> {
+        let park = Park::of_error(out.error_since(mark)?, key, slot)?;
+        out.rewind(mark);
+        Some(park)
     }
 
     /// Takes what was written since the mark back, if it says that the key is being loaded and there is somebody to wait.
@@ -70,18 +117,23 @@ impl Park {
     pub(crate) async fn finish(mut self, front: &Front, out: &mut Output) {
         loop {
             let left = self.until.saturating_duration_since(Instant::now());
-            self.request.wait_ms = u64::try_from(left.as_millis()).unwrap_or(LEASE_MS_MAX);
+            if let Request::Load(request) = &mut self.request {
+                request.wait_ms = u64::try_from(left.as_millis()).unwrap_or(LEASE_MS_MAX);
+            }
             let topology = Arc::clone(&front.view.load().topology);
             let answer = tokio::select! {
                 // The answer comes when the time is up, and then has to travel.
-                answer = timeout(left + PAUSE, self.ask(front)) => answer.unwrap_or(Ok(Ok(TIMEOUT))),
+                answer = timeout(left + PAUSE, self.ask(front)) => answer.unwrap_or(Ok(self.timed_out())),
                 () = self.moved(front, &topology) => Err(Closed),
-                () = drained(front) => Ok(Ok(TIMEOUT)),
+                () = drained(front) => Ok(self.timed_out()),
             };
             match answer {
                 Ok(Ok(response)) => return write(response, out),
                 Ok(Err(message)) => return out.error(&message),
-                Err(Closed) if left < PAUSE => return write(TIMEOUT, out),
+                Err(Closed) if left < PAUSE => match self.timed_out() {
+                    Ok(response) => return write(response, out),
+                    Err(message) => return out.error(&message),
+                },
                 Err(Closed) => {
                     front.cluster.refresh();
                     tokio::select! {
@@ -94,17 +146,37 @@ impl Park {
     }
 
     /// Asks the primary of the key; an error reply, if it refuses.
-    async fn ask(&self, front: &Front) -> Result<Result<LoadResponse, String>, Closed> {
+    async fn ask(&self, front: &Front) -> Answer<Response> {
         let here = {
             let view = front.view.load();
             view.local == Some(view.topology.owner(self.slot))
         };
-        match here {
-            true => front.backend.load(self.request.clone()).await,
-            false => {
-                let answer = front.cluster.load(self.slot, self.request.clone()).await;
-                answer.map_err(|_| Closed)
+        let (backend, cluster) = (&front.backend, &front.cluster);
+        Ok(match (&self.request, here) {
+            (Request::Load(request), true) => {
+                let answer = backend.load(request.clone()).await?;
+                answer.map(Response::Load)
             }
+            (Request::Load(request), false) => {
+                let answer = cluster.load(self.slot, request.clone()).await;
+                answer.map_err(|_| Closed)?.map(Response::Load)
+            }
+            (Request::Get(request), true) => {
+                let answer = backend.get(request.clone()).await?;
+                answer.map(Response::Get)
+            }
+            (Request::Get(request), false) => {
+                let answer = cluster.get(self.slot, request.clone()).await;
+                answer.map_err(|_| Closed)?.map(Response::Get)
+            }
+        })
+    }
+
+    /// What who has waited in vain is told.
+    fn timed_out(&self) -> Result<Response, String> {
+        match self.request {
+            Request::Load(_) => Ok(Response::Load(TIMEOUT)),
+            Request::Get(_) => Err(NOT_LOADED.to_owned()),
         }
     }
 
@@ -126,8 +198,18 @@ const TIMEOUT: LoadResponse = LoadResponse {
     outcome: Some(Outcome::Timeout(larder_proto::schema::Timeout {})),
 };
 
+fn write(response: Response, out: &mut Output) {
+    match response {
+        Response::Load(response) => write_load(response, out),
+        Response::Get(GetResponse { value, .. }) => match value {
+            Some(value) => out.shared(&value),
+            None => out.null(),
+        },
+    }
+}
+
 /// Writes an outcome as `LOAD.GET` answers it.
-fn write(response: LoadResponse, out: &mut Output) {
+fn write_load(response: LoadResponse, out: &mut Output) {
     let (name, value) = match response.outcome {
         Some(Outcome::Hit(value)) => ("HIT", Some(value)),
         Some(Outcome::Stale(value)) => ("STALE", Some(value)),
@@ -162,7 +244,7 @@ mod tests {
         let park = || Park::of(words.args(), Slot::of(b"k"));
         let mut out = Output::default();
         let mark = out.mark();
-        write(TIMEOUT, &mut out);
+        write_load(TIMEOUT, &mut out);
         assert!(Park::instead(&mut out, mark, || None).is_none() && !out.is_empty());
         assert!(Park::instead(&mut out, mark, park).is_some() && out.is_empty());
         // A value that ends like it.
@@ -170,7 +252,10 @@ mod tests {
         assert!(Park::instead(&mut out, mark, park).is_none());
         let length = out.len();
         let mark = out.mark();
-        write(TIMEOUT, &mut out);
+        filling::write(&mut out, 5);
+        assert!(Park::instead_of_get(&mut out, mark, b"k", Slot::of(b"k")).is_some());
+        assert_eq!(out.len(), length);
+        write_load(TIMEOUT, &mut out);
         assert!(Park::instead(&mut out, mark, park).is_some());
         assert_eq!(out.len(), length);
     }

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 use arc_swap::ArcSwap;
 use larder_proto::{
     Slot,
-    schema::{LoadRequest, LoadResponse, ReplicatedRequest},
+    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, ReplicatedRequest},
     topology::Topology,
 };
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
 };
-use tonic::Code;
+use tonic::{Code, Response, Status};
 
 use crate::{dial, options::Options, pipe::Pipe};
 use links::Links;
@@ -244,17 +244,18 @@ impl Cluster {
         slot: Slot,
         request: LoadRequest,
     ) -> Result<Result<LoadResponse, String>, String> {
-        let mut data = self.data_for(slot)?;
-        match data.load(request).await {
-            Ok(response) => Ok(Ok(response.into_inner())),
-            Err(status) => match status.code() {
-                Code::InvalidArgument | Code::ResourceExhausted => {
-                    Ok(Err(status.message().to_owned()))
-                }
-                Code::Unauthenticated => Ok(Err(format!("NOAUTH {}", status.message()))),
-                _ => Err(dial::describe(&status)),
-            },
-        }
+        answered(self.data_for(slot)?.load(request).await)
+    }
+
+    /// Asks the node that serves a slot for the value of a key of it, and waits if it has to be loaded from where it comes
+    /// from; an error reply, if it is refused, or cannot be loaded. An error: it was not served, and may be asked for
+    /// again.
+    pub async fn get(
+        &self,
+        slot: Slot,
+        request: GetRequest,
+    ) -> Result<Result<GetResponse, String>, String> {
+        answered(self.data_for(slot)?.get(request).await)
     }
 
     /// For unary calls to the node that serves a slot.
@@ -262,6 +263,22 @@ impl Cluster {
         let links = self.shared.links.load();
         let node = links.topology().shards[links.topology().owner(slot)].primary;
         links.data(node, &self.shared.options)
+    }
+}
+
+/// What a call that may wait was answered.
+fn answered<T>(answer: Result<Response<T>, Status>) -> Result<Result<T, String>, String> {
+    let status = match answer {
+        Ok(response) => return Ok(Ok(response.into_inner())),
+        Err(status) => status,
+    };
+    match status.code() {
+        Code::InvalidArgument | Code::ResourceExhausted => Ok(Err(status.message().to_owned())),
+        Code::Internal if status.message().starts_with("ORIGIN ") => {
+            Ok(Err(status.message().to_owned()))
+        }
+        Code::Unauthenticated => Ok(Err(format!("NOAUTH {}", status.message()))),
+        _ => Err(dial::describe(&status)),
     }
 }
 
