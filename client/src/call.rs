@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use larder_proto::{
     Slot,
     command::{Command, Flags},
@@ -15,6 +16,7 @@ use crate::{
     cluster::Flight,
     error::{Error, ErrorKind},
     failure::Failure,
+    fill::{fill, is_filling},
     limits::{MOVED_PAUSE_MIN, REPLICA_PATIENCE, RETRY_FIRST, RETRY_MAX},
     options::ReplicaReads,
     pipe::{Pipe, PipeError},
@@ -72,7 +74,12 @@ impl<'a> Call<'a> {
     pub(crate) async fn run(mut self, request: Request<'_>, slot: Slot) -> Result<Reply, Error> {
         loop {
             let (pipe, replica) = self.pipe(request.command, slot);
-            match self.attempt(&pipe, replica, request, slot).await {
+            let mut outcome = self.attempt(&pipe, replica, request, slot).await;
+            if outcome.as_ref().is_ok_and(is_filling) {
+                let key = Bytes::copy_from_slice(request.args[1].as_bytes());
+                outcome = fill(&self.inner.cluster, key, self.deadline).await;
+            }
+            match outcome {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => {
                     self.node = Some(pipe.address().to_owned());

@@ -70,6 +70,7 @@ mod dial;
 mod error;
 mod failure;
 mod fanout;
+mod fill;
 mod from_reply;
 #[cfg(feature = "json")]
 mod json;

@@ -1,6 +1,9 @@
 //! Many commands at once.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use larder_proto::{
     Slot,
@@ -17,6 +20,7 @@ use crate::{
     error::{Error, ErrorKind},
     failure::Failure,
     fanout::{Again, Group, Work},
+    fill::{fill_all, is_filling, key_of},
     near::Near,
     pipe::{PipeError, Replies},
     request::Request,
@@ -60,6 +64,8 @@ struct Entry {
     bytes: Range<usize>,
     /// Invariant: some if `command` is none.
     result: Option<Result<Reply, Error>>,
+    /// It is a `GET` whose value has to be loaded.
+    filling: bool,
 }
 
 impl Pipeline {
@@ -108,6 +114,7 @@ impl Pipeline {
                     slot,
                     bytes: start..self.commands.len(),
                     result: None,
+                    filling: false,
                 }
             }
             Err(error) => Entry {
@@ -115,6 +122,7 @@ impl Pipeline {
                 slot: Slot::of(b""),
                 bytes: start..start,
                 result: Some(Err(error)),
+                filling: false,
             },
         };
         self.entries.push(entry);
@@ -127,6 +135,7 @@ impl Pipeline {
         let mut call = Call::new(&client.inner, None, None);
         let parts = self.entries.len();
         let outcome = call.run_all(&mut self, parts).await;
+        self.fill(&call).await;
         if let Some(near) = &client.inner.near {
             self.forget(near);
         }
@@ -139,6 +148,35 @@ impl Pipeline {
                 (None, None) => Err(Error::new(ErrorKind::Protocol, "no reply")),
             })
             .collect()
+    }
+
+    /// Waits for the values that have to be loaded. A key that a later command has written or deleted was missing.
+    async fn fill(&mut self, call: &Call<'_>) {
+        let mut wanted = Vec::new();
+        let mut written = HashSet::new();
+        for (part, entry) in self.entries.iter_mut().enumerate().rev() {
+            let changes = entry.command.is_some_and(|c| !Request::is_repeatable(c));
+            if changes {
+                written.insert(entry.slot);
+            }
+            if !entry.filling {
+                continue;
+            }
+            match key_of(&self.commands[entry.bytes.clone()]) {
+                Some(key) if !written.contains(&entry.slot) => wanted.push((part, key)),
+                _ => entry.result = Some(Ok(Reply::Null)),
+            }
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let cluster = &call.inner.cluster;
+        for (part, outcome) in fill_all(cluster, wanted.into_iter(), call.deadline).await {
+            let entry = &mut self.entries[part];
+            if let Some(failure) = entry.take(outcome) {
+                entry.fail(failure.into_error(entry.command));
+            }
+        }
     }
 }
 
@@ -180,6 +218,10 @@ impl Entry {
     /// Takes a reply, unless it is to be sent again.
     fn take(&mut self, outcome: Result<Reply, Failure>) -> Option<Failure> {
         let failure = match outcome {
+            Ok(reply) if is_filling(&reply) => {
+                self.filling = true;
+                return None;
+            }
             Ok(Reply::Error(text)) => {
                 self.fail(Error::server(&text));
                 return None;
@@ -283,7 +325,7 @@ impl Work for Pipeline {
         }
         let mut last_done = HashMap::new();
         for (part, entry) in self.entries.iter().enumerate() {
-            if entry.result.is_some() && entry.command.is_some() {
+            if (entry.result.is_some() || entry.filling) && entry.command.is_some() {
                 last_done.insert(entry.slot, part);
             }
         }

@@ -21,6 +21,7 @@ use crate::{
     defragmentation::defragment,
     engine::{Engine, EngineConfig, EvictionPolicy},
     grpc::{self, GrpcListener},
+    origin::{Origins, Table},
     peer::{self, Membership, PeerConfig, PeerListener},
     replication::MemberSettings,
 };
@@ -111,6 +112,8 @@ pub(crate) struct Assembly {
     pub(crate) policy: EvictionPolicy,
     /// How old what a replica shows may be.
     pub(crate) staleness: Duration,
+    /// Where missing keys are loaded from.
+    pub(crate) origins: Option<Arc<Table>>,
     /// Set to true when gRPC is to end.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -176,6 +179,9 @@ impl Assembly {
             self.followed.topology.clone(),
             Arc::clone(&self.governor),
         );
+        if let Some(table) = &self.origins {
+            node.load_from(Origins::new(Arc::clone(table)));
+        }
         let workers = &self.threads.workers;
         let (followed, expired) = (Arc::clone(&node), Arc::clone(&node));
         workers.next().spawn(async move { followed.follow().await });

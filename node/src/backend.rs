@@ -5,14 +5,15 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use larder_proto::{
     command::Command,
     resp::{Args, Output},
-    schema::{LoadRequest, ReplicatedRequest},
+    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, ReplicatedRequest},
 };
 use larder_proxy::{
-    Access, Answer, Backend, Closed, ConfigError, Info, Revoked, SlowLog, settings::parse_bytes,
+    Access, Backend, Closed, ConfigError, Info, Revoked, SlowLog, Waiting, settings::parse_bytes,
 };
 
 use crate::{
-    allocator::Allocator, engine::EvictionPolicy, log::Position, memory, node::Node, standing,
+    allocator::Allocator, engine::EvictionPolicy, log::Position, memory, node::Node, origin,
+    standing,
 };
 
 /// Serves a node's slots in place.
@@ -63,9 +64,16 @@ impl Backend for NodeBackend {
         Box::pin(self.0.replicated(request))
     }
 
-    fn load(&self, request: LoadRequest) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
+    fn load(&self, request: LoadRequest) -> Waiting<'_, LoadResponse> {
         Box::pin(async move {
             let answer = self.0.load(request).await?;
+            Ok(answer.map_err(|error| error.to_string()))
+        })
+    }
+
+    fn get(&self, request: GetRequest) -> Waiting<'_, GetResponse> {
+        Box::pin(async move {
+            let answer = self.0.get(request).await?;
             Ok(answer.map_err(|error| error.to_string()))
         })
     }
@@ -117,6 +125,7 @@ impl Backend for NodeBackend {
             .bytes("load_lease_memory", engine.lease_bytes() as u64)
             .line("near_cache_clients", node.subscribers.count())
             .bytes("near_cache_memory", engine.watched_bytes() as u64);
+        origin::tell(node, info);
         standing::tell(node, info);
         info.section("Keyspace");
         if stats.keys > 0 {

@@ -22,7 +22,8 @@ use crate::{
     coordinator::{Coordinator, Embedded},
     memory,
     settings::{
-        AdminPort, GRPC_OFFSET, MemberArguments, NodeMemory, PEER_OFFSET, admin_port, advertised,
+        AdminPort, GRPC_OFFSET, MemberArguments, NodeMemory, OriginArguments, PEER_OFFSET,
+        admin_port, advertised,
     },
 };
 
@@ -67,6 +68,9 @@ pub struct DevSettings {
     member: MemberArguments,
 
     #[command(flatten)]
+    origins: OriginArguments,
+
+    #[command(flatten)]
     resp: RespSettings,
 }
 
@@ -94,6 +98,7 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
     let share = memory::share(&settings.memory, allowed, settings.nodes().into())?;
     let memory = settings.member.divide(share)?;
     let member = settings.member.member(memory)?;
+    let origins = settings.origins.table()?;
     let (proxy, sockets, admin) = bind(&settings)?;
     let screen = screen(&settings, &proxy, &sockets, admin.as_ref());
 
@@ -120,6 +125,7 @@ pub async fn run(settings: DevSettings) -> Result<(), String> {
         member,
         policy: settings.member.maxmemory_policy,
         staleness: settings.member.staleness(),
+        origins,
         stop: watch::Sender::new(false),
     };
     let fronts = assembly

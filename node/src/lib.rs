@@ -33,6 +33,7 @@ pub mod log;
 mod memory;
 mod near;
 mod node;
+mod origin;
 pub mod peer;
 pub mod replication;
 pub mod serve;

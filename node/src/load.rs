@@ -33,14 +33,14 @@ pub(crate) struct Waiters(AtomicUsize);
 
 /// One of them, for as long as it lives.
 #[derive(Debug)]
-struct Waiter<'a>(&'a Waiters);
+pub(crate) struct Waiter<'a>(&'a Waiters);
 
 impl Waiters {
     pub(crate) fn count(&self) -> usize {
         self.0.load(Relaxed)
     }
 
-    fn enter(&self) -> Result<Waiter<'_>, CommandError> {
+    pub(crate) fn enter(&self) -> Result<Waiter<'_>, CommandError> {
         let waiter = Waiter(self);
         match self.0.fetch_add(1, Relaxed) {
             WAITERS_MAX.. => Err(CommandError::TooManyWaiters),
@@ -102,10 +102,7 @@ impl Node {
         until: Instant,
     ) -> Result<Result<LoadResponse, CommandError>, Closed> {
         loop {
-            let reign = match self.reign() {
-                0 => return Err(Closed),
-                reign => reign,
-            };
+            let reign = self.reign_or_closed()?;
             let now = Millis(now_ms());
             let (there, position) =
                 with_stripe(self.engine(), key, Access::Primary, now, |stripe| {
@@ -145,7 +142,14 @@ impl Node {
         }
     }
 
-    async fn released_for(&self, position: Position, reign: u64) -> Result<(), Closed> {
+    pub(crate) fn reign_or_closed(&self) -> Result<u64, Closed> {
+        match self.reign() {
+            0 => Err(Closed),
+            reign => Ok(reign),
+        }
+    }
+
+    pub(crate) async fn released_for(&self, position: Position, reign: u64) -> Result<(), Closed> {
         let released = self.release(position, reign).await;
         released.map_err(|_| Closed)
     }

@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use larder_proto::{
-    command::{Command, Flags},
+    command::{Command, Flags, Id},
     resp::{Args, Output},
     schema::ReplicatedRequest,
     topology::Topology,
@@ -32,6 +32,7 @@ use crate::{
     log::{Log, Position},
     memory::Governor,
     near::Subscribers,
+    origin::{Origin, Origins},
     peer::{Membership, WeakMembership},
 };
 
@@ -114,6 +115,8 @@ pub struct Node {
     pub(crate) waiters: Waiters,
     /// Who keep copies of keys.
     pub(crate) subscribers: Subscribers,
+    /// Where missing keys come from, if any come from anywhere.
+    origins: OnceLock<Arc<Origins>>,
     /// Its part in a shard, if it is not alone for good.
     membership: OnceLock<WeakMembership>,
 }
@@ -154,6 +157,7 @@ impl Node {
             slowlog: Arc::default(),
             waiters: Waiters::default(),
             subscribers: Subscribers::default(),
+            origins: OnceLock::new(),
             membership: OnceLock::new(),
         });
         node.governor.add(&node);
@@ -168,6 +172,21 @@ impl Node {
     /// Its keys.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Its keys, for who outlives a call.
+    pub(crate) fn shared_engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
+    }
+
+    /// Says where missing keys come from. The first word counts.
+    pub(crate) fn load_from(&self, origins: Origins) {
+        let _ = self.origins.set(Arc::new(origins));
+    }
+
+    /// Where missing keys come from.
+    pub(crate) fn origins(&self) -> Option<&Arc<Origins>> {
+        self.origins.get()
     }
 
     /// The log of its shard.
@@ -271,7 +290,28 @@ impl Node {
         if command.flags.contains(Flags::DENY_OOM) {
             self.governor.wrote(args.iter().map(<[u8]>::len).sum());
         }
-        command::execute(&self.engine, command, args, Millis(now_ms), access, out)
+        self.run(command, args, Millis(now_ms), access, out)
+    }
+
+    fn run(
+        &self,
+        command: &'static Command,
+        args: Args<'_>,
+        now: Millis,
+        access: Access,
+        out: &mut Output,
+    ) -> Result<Position, Closed> {
+        if command.id == Id::Get
+            && let Some(origin) = self.origin_of(&args[1])
+        {
+            return self.get_at_once(origin, &args[1], now, access, out);
+        }
+        command::execute(&self.engine, command, args, now, access, out)
+    }
+
+    fn origin_of(&self, key: &[u8]) -> Option<(&Arc<Origins>, &Arc<Origin>)> {
+        let origins = self.origins.get()?;
+        Some((origins, origins.find(key)?))
     }
 
     /// Executes a command on this replica's keys, if it finds only what the primary has acknowledged.
@@ -288,7 +328,7 @@ impl Node {
         let start = out.mark();
         let (now, access) = (Millis(now_ms), Access::Replica);
         let copy = self.copies.load(Acquire);
-        let seen = command::execute(&self.engine, command, args, now, access, out)?;
+        let seen = self.run(command, args, now, access, out)?;
         // The order matters: a replica that is about to start anew first says that it is stale, then resets its log.
         // So what is still fresh, and of the same copy, after the log was looked at was read and acknowledged in one
         // history.

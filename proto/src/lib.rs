@@ -1,6 +1,7 @@
 //! What Larder's processes must agree on. No I/O, no clock, no runtime.
 
 pub mod command;
+pub mod filling;
 pub mod glob;
 pub mod limits;
 pub mod refusal;

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use larder_proto::{
     command::Command,
     resp::{Args, Output},
-    schema::{LoadRequest, LoadResponse, ReplicatedRequest},
+    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, ReplicatedRequest},
 };
 
 use crate::{ConfigError, Info, SlowLog};
@@ -29,8 +29,12 @@ pub struct Closed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked;
 
-/// What came of asking for a key that is to be loaded if it is missing.
-pub type Answer = Result<Result<LoadResponse, String>, Closed>;
+/// What came of asking for a key that is to be loaded if it is missing; an error reply, if it is refused. [`Closed`]: the
+/// key is served elsewhere by now.
+pub type Answer<T> = Result<Result<T, String>, Closed>;
+
+/// Such an answer, which may have to be waited for.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = Answer<T>> + Send + 'a>>;
 
 /// Most keys that are worth reading ahead at once: about as many lines as a core fetches at a time.
 pub const AHEAD_MAX: usize = 16;
@@ -86,7 +90,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Asks for a key that is to be loaded if it is missing, and waits for another's load as long as the request says; an
     /// error reply, if it is refused. [`Closed`]: the key is served elsewhere by now; ask again there.
-    fn load(&self, request: LoadRequest) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>>;
+    fn load(&self, request: LoadRequest) -> Waiting<'_, LoadResponse>;
+
+    /// The value of a string key. If that has to be loaded from where the key comes from, waits for it.
+    fn get(&self, request: GetRequest) -> Waiting<'_, GetResponse>;
 
     /// Whether this node is a replica whose keys are fresh enough for [`Access::Replica`].
     fn replica_reads(&self) -> bool;
@@ -152,7 +159,11 @@ impl Backend for NoBackend {
         Box::pin(std::future::ready(Err(Closed)))
     }
 
-    fn load(&self, _: LoadRequest) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
+    fn load(&self, _: LoadRequest) -> Waiting<'_, LoadResponse> {
+        Box::pin(std::future::ready(Err(Closed)))
+    }
+
+    fn get(&self, _: GetRequest) -> Waiting<'_, GetResponse> {
         Box::pin(std::future::ready(Err(Closed)))
     }
 

@@ -15,6 +15,7 @@ use larder_proto::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    fills::Fills,
     front::{Front, View},
     redo,
 };
@@ -79,6 +80,13 @@ impl Replies {
         }
     }
 
+    /// Puts another reply in the place of one. Invariant: each reply is a chunk of its own.
+    pub(crate) fn put(&mut self, index: usize, reply: Bytes) {
+        if let Some(chunk) = self.chunks.get_mut(index) {
+            *chunk = reply;
+        }
+    }
+
     /// Whether some may be errors. Only an error begins with a minus sign at the start of a line.
     fn have_errors(&self) -> bool {
         let mut chunks = self.chunks.iter();
@@ -130,6 +138,7 @@ pub(crate) async fn exchange(
         }
     }
     let mut replies = Vec::with_capacity(groups.len());
+    let mut fills = Fills::default();
     for (shard, (group, sent)) in groups.iter_mut().zip(sent).enumerate() {
         let answer = match sent {
             Sent::Nothing | Sent::Waiting(_) => {
@@ -150,9 +159,10 @@ pub(crate) async fn exchange(
             protocol,
             deadline,
         };
-        replies.push(collect(front, &from, group, answer).await);
+        replies.push(collect(front, &from, group, answer, &mut fills).await);
         group.clear();
     }
+    fills.finish(front, protocol, &mut replies).await;
     replies
 }
 
@@ -185,29 +195,33 @@ impl Group {
     }
 }
 
-/// A group's replies. What was refused, or lost and harmless, is done again.
+/// A group's replies. What was refused, or lost and harmless, is done again; what has to be waited for is noted.
 async fn collect(
     front: &Front,
     from: &redo::From<'_>,
     group: &Group,
     answer: Result<Answer, PipeError>,
+    fills: &mut Fills,
 ) -> Replies {
-    let mut replies = match answer {
-        Ok(answer) => Replies::of(answer.into_chunks()),
+    let replies = match answer {
+        Ok(answer) => {
+            let mut replies = Replies::of(answer.into_chunks());
+            if !replies.have_errors() {
+                return replies;
+            }
+            let settled: Vec<_> = (0..group.count()).map(|_| Ok(replies.next())).collect();
+            if settled.iter().flatten().any(is_refused) {
+                redo::redo(front, from, group, settled).await
+            } else {
+                Replies::of(settled.into_iter().flatten().collect())
+            }
+        }
         Err(error) => {
             let lost = vec![Err(error); group.count()];
-            return redo::redo(front, from, group, lost).await;
+            redo::redo(front, from, group, lost).await
         }
     };
-    if !replies.have_errors() {
-        return replies;
-    }
-    let settled: Vec<_> = (0..group.count()).map(|_| Ok(replies.next())).collect();
-    if settled.iter().flatten().any(is_refused) {
-        redo::redo(front, from, group, settled).await
-    } else {
-        Replies::of(settled.into_iter().flatten().collect())
-    }
+    fills.note(from.shard, group, from.protocol, replies)
 }
 
 /// Whether a reply says that its command was not executed, and may be sent again.

@@ -18,6 +18,7 @@ mod command;
 mod config;
 mod connection;
 mod copies;
+mod fills;
 mod forward;
 mod front;
 mod in_place;
@@ -39,7 +40,7 @@ mod wait;
 mod window;
 mod workers;
 
-pub use backend::{AHEAD_MAX, Access, Answer, Backend, Closed, NoBackend, Revoked};
+pub use backend::{AHEAD_MAX, Access, Answer, Backend, Closed, NoBackend, Revoked, Waiting};
 pub use config::ConfigError;
 pub use front::{Front, FrontSettings, View, now_ms};
 pub use info::Info;

@@ -1,30 +1,51 @@
-//! A session that waits for another's load of a key (`LOAD.GET`).
+//! A session that waits for a load of a key: for another's (`LOAD.GET`), or for the node that has the key to load it from
+//! where it comes from (`GET`).
 //!
 //! A node answers at once, whatever it is asked, for its replies leave in order: with `TIMEOUT`, if the key is being
-//! loaded. Only then the session whose command it is waits, by a call of its own, when all replies before have left.
+//! loaded; to `GET` with `FILLING` ([`filling`]), if it has to be. Only then the session whose command it is waits, by a
+//! call of its own, when all replies before have left.
 
 use std::time::Duration;
 
-use larder_client::cluster::{AskLoad, LoadAnswer};
+use bytes::Bytes;
+use larder_client::cluster::{Ask, Asked};
 use larder_proto::{
-    Slot,
+    Slot, filling,
     limits::LEASE_MS_MAX,
     resp::{Args, Mark, Output, integer},
-    schema::{LoadRequest, LoadResponse, load_response::Outcome},
+    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, load_response::Outcome},
 };
 use tokio::time::Instant;
 
-use crate::{front::Front, wait::drained};
+use crate::{backend::Closed, front::Front, wait::drained};
 
 /// What a node answers to `LOAD.GET` of a key that is being loaded.
 const BUSY: &[u8] = b"*1\r\n$7\r\nTIMEOUT\r\n";
+
+/// A node answers a `GET` within the time that it said; the answer has to travel, and the node may be replaced.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What who has waited for a value in vain is told.
+pub(crate) const NOT_LOADED: &str = "ORIGIN the key was not loaded in time";
 
 /// Who waits for what.
 #[derive(Debug)]
 pub(crate) struct Park {
     slot: Slot,
-    request: LoadRequest,
+    request: Request,
     until: Instant,
+}
+
+#[derive(Debug)]
+enum Request {
+    Load(LoadRequest),
+    Get(GetRequest),
+}
+
+#[derive(Debug)]
+enum Response {
+    Load(LoadResponse),
+    Get(GetResponse),
 }
 
 impl Park {
@@ -44,9 +65,32 @@ impl Park {
         };
         Some(Park {
             slot,
-            request,
+            request: Request::Load(request),
             until: Instant::now() + Duration::from_millis(wait_ms),
         })
+    }
+
+    /// What a `GET` of this key waits for whose reply was this error, given without the minus sign; `None`: nothing.
+    pub(crate) fn of_error(error: &[u8], key: &[u8], slot: Slot) -> Option<Park> {
+        let wait_ms = filling::wait_ms(error)?.min(LEASE_MS_MAX);
+        let key = Bytes::copy_from_slice(key);
+        Some(Park {
+            slot,
+            request: Request::Get(GetRequest { key }),
+            until: Instant::now() + Duration::from_millis(wait_ms) + GRACE,
+        })
+    }
+
+    /// Takes the reply to a `GET` since the mark back, if it says that the key has to be loaded.
+    pub(crate) fn instead_of_get(
+        out: &mut Output,
+        mark: Mark,
+        key: &[u8],
+        slot: Slot,
+    ) -> Option<Park> {
+        let park = Park::of_error(out.error_since(mark)?, key, slot)?;
+        out.rewind(mark);
+        Some(park)
     }
 
     /// Takes what was written since the mark back, if it says that the key is being loaded and there is somebody to wait.
@@ -62,46 +106,87 @@ impl Park {
 
     /// Waits and writes the reply.
     pub(crate) async fn finish(self, front: &Front, out: &mut Output) {
+        let Park {
+            slot,
+            request,
+            until,
+        } = self;
         let whom = Whom {
             front,
-            slot: self.slot,
+            slot,
+            request,
         };
-        let loaded = front
-            .cluster
-            .load_until(self.slot, self.request, self.until, &whom);
-        tokio::select! {
-            loaded = loaded => match loaded {
-                Ok(response) => write(response, out),
-                Err(message) => out.error(&message),
-            },
-            () = drained(front) => write(LoadResponse::default(), out),
+        let answer = tokio::select! {
+            answer = front.cluster.ask_until(slot, until, &whom) => answer,
+            () = drained(front) => whom.in_vain(),
+        };
+        match answer {
+            Ok(response) => write(response, out),
+            Err(message) => out.error(&message),
         }
     }
 }
 
-/// The primary of a slot, in this process or elsewhere.
+/// The primary of a slot, in this process or elsewhere, and what it is asked.
 struct Whom<'a> {
     front: &'a Front,
     slot: Slot,
+    request: Request,
 }
 
-impl AskLoad for Whom<'_> {
-    async fn ask(&self, request: LoadRequest) -> LoadAnswer {
-        let Whom { front, slot } = *self;
+impl Ask for Whom<'_> {
+    type Answer = Response;
+
+    async fn ask(&self, left_ms: u64) -> Asked<Response> {
+        let Whom { front, slot, .. } = *self;
         let here = {
             let view = front.view.load();
             view.local == Some(view.topology.owner(slot))
         };
-        if !here {
-            return front.cluster.load(slot, request).await;
+        let closed = |Closed| "it is not served here".to_owned();
+        let (backend, cluster) = (&front.backend, &front.cluster);
+        Ok(match &self.request {
+            Request::Load(request) => {
+                let request = LoadRequest {
+                    wait_ms: left_ms,
+                    ..request.clone()
+                };
+                let answer = match here {
+                    true => backend.load(request).await.map_err(closed)?,
+                    false => cluster.load(slot, request).await?,
+                };
+                answer.map(Response::Load)
+            }
+            Request::Get(request) => {
+                let answer = match here {
+                    true => backend.get(request.clone()).await.map_err(closed)?,
+                    false => cluster.get(slot, request.clone()).await?,
+                };
+                answer.map(Response::Get)
+            }
+        })
+    }
+
+    fn in_vain(&self) -> Result<Response, String> {
+        match self.request {
+            Request::Load(_) => Ok(Response::Load(LoadResponse::default())),
+            Request::Get(_) => Err(NOT_LOADED.to_owned()),
         }
-        let answer = front.backend.load(request).await;
-        answer.map_err(|_| "it is not served here".to_owned())
+    }
+}
+
+fn write(response: Response, out: &mut Output) {
+    match response {
+        Response::Load(response) => write_load(response, out),
+        Response::Get(GetResponse { value, .. }) => match value {
+            Some(value) => out.shared(&value),
+            None => out.null(),
+        },
     }
 }
 
 /// Writes an outcome as `LOAD.GET` answers it.
-fn write(response: LoadResponse, out: &mut Output) {
+fn write_load(response: LoadResponse, out: &mut Output) {
     let (name, value) = match response.outcome {
         Some(Outcome::Hit(value)) => ("HIT", Some(value)),
         Some(Outcome::Stale(value)) => ("STALE", Some(value)),
@@ -136,7 +221,7 @@ mod tests {
         let park = || Park::of(words.args(), Slot::of(b"k"));
         let mut out = Output::default();
         let mark = out.mark();
-        write(LoadResponse::default(), &mut out);
+        write_load(LoadResponse::default(), &mut out);
         assert!(Park::instead(&mut out, mark, || None).is_none() && !out.is_empty());
         assert!(Park::instead(&mut out, mark, park).is_some() && out.is_empty());
         // A value that ends like it.
@@ -144,7 +229,10 @@ mod tests {
         assert!(Park::instead(&mut out, mark, park).is_none());
         let length = out.len();
         let mark = out.mark();
-        write(LoadResponse::default(), &mut out);
+        filling::write(&mut out, 5);
+        assert!(Park::instead_of_get(&mut out, mark, b"k", Slot::of(b"k")).is_some());
+        assert_eq!(out.len(), length);
+        write_load(LoadResponse::default(), &mut out);
         assert!(Park::instead(&mut out, mark, park).is_some());
         assert_eq!(out.len(), length);
     }

@@ -382,7 +382,11 @@ fn is_read(command: &Command) -> bool {
     command.is_repeatable()
 }
 
-fn with_args<T>(command: &[u8], look: impl FnOnce(&'static Command, Args<'_>) -> T) -> Option<T> {
+/// Looks at an encoded command.
+pub(crate) fn with_args<T>(
+    command: &[u8],
+    look: impl FnOnce(&'static Command, Args<'_>) -> T,
+) -> Option<T> {
     let mut decoder = Decoder::new();
     match decoder.decode(command, Limits::default()) {
         Ok(Decoded::Complete(_)) => {

@@ -78,7 +78,7 @@ pub(crate) struct Session {
     pub(crate) wait: Option<Wait>,
     /// A `LOAD.GET` was sent on as the last command, and may have to wait.
     asked: Option<Park>,
-    /// The last command is a `LOAD.GET` that waits: its reply comes after all others have left.
+    /// The last command is a `LOAD.GET` or `GET` that waits: its reply comes after all others have left.
     parked: Option<Park>,
     /// What `batch` may have written, if there are copies.
     written: Written,

@@ -231,11 +231,20 @@ fn flag(
             Ok(Some(format!("--{name}={number}").into()))
         }
         toml::Value::Float(number) if takes_value => Ok(Some(format!("--{name}={number}").into())),
+        toml::Value::Array(items) if takes_value && is_tables(argument) => {
+            match items.iter().all(toml::Value::is_table) {
+                true => Ok(Some(format!("--{name}={value}").into())),
+                false => Err(format!(
+                    "{file}: the setting '{key}' must be tables, [[{key}]]"
+                )),
+            }
+        }
         toml::Value::Array(items) if takes_value => {
+            let delimiter = argument.get_value_delimiter().unwrap_or(',').to_string();
             let texts: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
             let texts = texts
                 .ok_or_else(|| format!("{file}: the setting '{key}' must be a list of strings"))?;
-            Ok(Some(format!("--{name}={}", texts.join(",")).into()))
+            Ok(Some(format!("--{name}={}", texts.join(&delimiter)).into()))
         }
         _ if takes_value => Err(format!(
             "{file}: the setting '{key}' must be a string or a number, not {value}"
@@ -244,6 +253,12 @@ fn flag(
             "{file}: the setting '{key}' must be true or false, not {value}"
         )),
     }
+}
+
+/// Whether a setting is tables in the file. Then its flag, which is for the file alone, takes them as one array.
+fn is_tables(argument: &clap::Arg) -> bool {
+    let names = argument.get_value_names().unwrap_or_default();
+    names.iter().any(|name| name.as_str() == "TABLES")
 }
 
 /// Reads a number of bytes: digits, or digits and `kb`, `mb`, `gb` (powers of 1024) or `k`, `m`, `g` (powers of 1000),

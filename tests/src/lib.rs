@@ -12,6 +12,7 @@
 //!   etcd     a real etcd, for the coordinator
 //!   memcached  a real memcached, for the load generator
 //! election shards without data, of the election's real core: its scripts in `tests/election/`, and its model
+//! origin   an HTTP server in the test's process, for keys that are loaded from one
 //! raw      a connection that speaks RESP in bytes; `reply` reads them, sharing no code with Larder
 //! random   random numbers that are the same in every run
 //! script   the differential scripts in `tests/differential/`
@@ -32,6 +33,7 @@ pub mod dev;
 pub mod election;
 pub mod etcd;
 pub mod memcached;
+pub mod origin;
 pub mod peer;
 pub mod process;
 pub mod proxy;

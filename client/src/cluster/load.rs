@@ -1,15 +1,15 @@
-//! Waiting for a key that somebody loads, wherever it is served meanwhile.
+//! Asking for a key that has to be loaded, and waiting for that, wherever the key is served meanwhile.
 
 use std::time::Duration;
 
 use larder_proto::{
     Slot,
     limits::LEASE_MS_MAX,
-    schema::{LoadRequest, LoadResponse, Timeout, load_response::Outcome},
+    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, Timeout, load_response::Outcome},
     topology::Topology,
 };
 use tokio::time::{Instant, sleep, timeout};
-use tonic::Code;
+use tonic::{Code, Response, Status};
 
 use super::Cluster;
 use crate::dial;
@@ -17,70 +17,85 @@ use crate::dial;
 /// A node that does not answer is asked again after this long.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a node says to a [`LoadRequest`]: its answer, or the error that it refuses with. An error: it does not serve the
-/// key, or not now, and whoever does may be asked.
-pub type LoadAnswer = Result<Result<LoadResponse, String>, String>;
+/// What a node says: its answer, or the error that it refuses with. An error: it does not serve the key, or not now, and
+/// whoever does may be asked.
+pub type Asked<T> = Result<Result<T, String>, String>;
 
-/// Who is asked for a key that somebody loads.
-pub trait AskLoad: Sync {
-    /// Asks once.
-    fn ask(&self, request: LoadRequest) -> impl Future<Output = LoadAnswer> + Send;
+/// A question about a key that may have to wait, and who is asked.
+pub trait Ask: Sync {
+    /// What the answer is.
+    type Answer: Send;
+
+    /// Asks once, for an answer within so many milliseconds.
+    fn ask(&self, left_ms: u64) -> impl Future<Output = Asked<Self::Answer>> + Send;
+
+    /// The answer if there was none in time.
+    fn in_vain(&self) -> Result<Self::Answer, String>;
 }
 
-/// The node that serves a slot.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Owner<'a>(pub(crate) &'a Cluster, pub(crate) Slot);
+/// Asks the node that serves a slot for a key of it.
+#[derive(Debug)]
+pub(crate) struct Owner<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) slot: Slot,
+    pub(crate) request: LoadRequest,
+}
 
-impl AskLoad for Owner<'_> {
-    async fn ask(&self, request: LoadRequest) -> LoadAnswer {
-        self.0.load(self.1, request).await
+impl Ask for Owner<'_> {
+    type Answer = LoadResponse;
+
+    async fn ask(&self, left_ms: u64) -> Asked<LoadResponse> {
+        let request = LoadRequest {
+            wait_ms: left_ms,
+            ..self.request.clone()
+        };
+        self.cluster.load(self.slot, request).await
+    }
+
+    fn in_vain(&self) -> Result<LoadResponse, String> {
+        Ok(LoadResponse {
+            outcome: Some(Outcome::Timeout(Timeout {})),
+        })
     }
 }
 
 impl Cluster {
-    /// Asks the node that serves a slot, once.
-    pub async fn load(&self, slot: Slot, request: LoadRequest) -> LoadAnswer {
-        let mut data = self.data_for(slot)?;
-        match data.load(request).await {
-            Ok(response) => Ok(Ok(response.into_inner())),
-            Err(status) => match status.code() {
-                Code::InvalidArgument | Code::ResourceExhausted => {
-                    Ok(Err(status.message().to_owned()))
-                }
-                Code::Unauthenticated => Ok(Err(format!("NOAUTH {}", status.message()))),
-                _ => Err(dial::describe(&status)),
-            },
-        }
+    /// Asks the node that serves a slot for a key of it that is to be loaded if it is missing, once.
+    pub async fn load(&self, slot: Slot, request: LoadRequest) -> Asked<LoadResponse> {
+        answered(self.data_for(slot)?.load(request).await)
     }
 
-    /// Has `whom` asked for the key until there is an outcome, or until the time is up. He is asked again after a failover:
-    /// leases are with the primary, and end with its term.
-    pub async fn load_until(
+    /// Asks the node that serves a slot for the value of a key of it, once. It waits if it has to load the key from where
+    /// that comes from.
+    pub async fn get(&self, slot: Slot, request: GetRequest) -> Asked<GetResponse> {
+        answered(self.data_for(slot)?.get(request).await)
+    }
+
+    /// Asks until there is an answer, or until the time is up. After a failover another node is asked: leases are with the
+    /// primary, and end with its term.
+    pub async fn ask_until<A: Ask>(
         &self,
         slot: Slot,
-        request: LoadRequest,
         until: Instant,
-        whom: &impl AskLoad,
-    ) -> Result<LoadResponse, String> {
+        whom: &A,
+    ) -> Result<A::Answer, String> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let wait_ms = u64::try_from(left.as_millis()).unwrap_or(LEASE_MS_MAX);
-            let request = LoadRequest {
-                wait_ms: wait_ms.min(LEASE_MS_MAX),
-                ..request.clone()
-            };
+            let left_ms = u64::try_from(left.as_millis()).unwrap_or(LEASE_MS_MAX);
             let topology = self.topology();
             let answer = tokio::select! {
                 // The answer comes when the time is up, and then has to travel.
-                answer = timeout(left.saturating_add(PAUSE), whom.ask(request)) => match answer {
-                    Ok(answer) => answer,
-                    Err(_) => return Ok(timed_out()),
-                },
+                answer = timeout(left.saturating_add(PAUSE), whom.ask(left_ms.min(LEASE_MS_MAX))) => {
+                    match answer {
+                        Ok(answer) => answer,
+                        Err(_) => return whom.in_vain(),
+                    }
+                }
                 () = self.moved(slot, &topology) => continue,
             };
             match answer {
                 Ok(answer) => return answer,
-                Err(_) if left < PAUSE => return Ok(timed_out()),
+                Err(_) if left < PAUSE => return whom.in_vain(),
                 Err(reason) => {
                     tracing::debug!(%slot, reason, "asking for a load again");
                     self.refresh();
@@ -110,8 +125,18 @@ impl Cluster {
     }
 }
 
-fn timed_out() -> LoadResponse {
-    LoadResponse {
-        outcome: Some(Outcome::Timeout(Timeout {})),
+/// What a call that may wait was answered.
+fn answered<T>(answer: Result<Response<T>, Status>) -> Asked<T> {
+    let status = match answer {
+        Ok(response) => return Ok(Ok(response.into_inner())),
+        Err(status) => status,
+    };
+    match status.code() {
+        Code::InvalidArgument | Code::ResourceExhausted => Ok(Err(status.message().to_owned())),
+        Code::Internal if status.message().starts_with("ORIGIN ") => {
+            Ok(Err(status.message().to_owned()))
+        }
+        Code::Unauthenticated => Ok(Err(format!("NOAUTH {}", status.message()))),
+        _ => Err(dial::describe(&status)),
     }
 }

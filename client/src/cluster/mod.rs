@@ -22,7 +22,7 @@ use watcher::Watcher;
 
 pub use flight::Flight;
 pub(crate) use load::Owner;
-pub use load::{AskLoad, LoadAnswer};
+pub use load::{Ask, Asked};
 pub use seed::{ConnectError, SeedFailure};
 
 /// A cluster's topology, kept current in the background, and pipes to its nodes, opened when they are first needed.

@@ -109,8 +109,12 @@ impl Client {
             ..LoadRequest::default()
         };
         let cluster = &self.inner.cluster;
-        let owner = Owner(cluster, slot);
-        match cluster.load_until(slot, request, until, &owner).await {
+        let owner = Owner {
+            cluster,
+            slot,
+            request,
+        };
+        match cluster.ask_until(slot, until, &owner).await {
             Ok(response) => Ok(Found::of_response(self, key, response)),
             Err(message) => Err(Error::server(message.as_bytes()).context("load.get", Some(slot))),
         }

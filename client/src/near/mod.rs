@@ -48,7 +48,6 @@ use crate::{
     client::Client,
     cluster::{Cluster, Flight},
     commands::word,
-    failure::Failure,
     request::Request,
 };
 use source::{Session, Source, nanoseconds};
@@ -293,7 +292,8 @@ impl Client {
         let replies = flight.land(cluster, deadline, || true, route).await.ok()?;
         let mut replies = replies.decode().ok()?.into_iter();
         let (read, left) = (replies.next()?, replies.next()?);
-        if Failure::of(&read).is_some() {
+        // A refusal, or word that the key has to be loaded first.
+        if matches!(read, Reply::Error(_)) {
             return None;
         }
         let until = match left {

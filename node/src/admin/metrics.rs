@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Subject,
+    Subject, origins,
     text::{
         Kind::{self, Counter, Gauge},
         Text,
@@ -292,6 +292,7 @@ pub(super) fn text(followed: &Followed, subjects: &[Subject]) -> String {
         }
     }
     followers(&mut text, &readings);
+    origins::tell(&mut text, subjects);
     text.finish()
 }
 

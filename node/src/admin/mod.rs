@@ -7,6 +7,7 @@
 //! ```
 
 mod metrics;
+mod origins;
 mod readiness;
 mod text;
 

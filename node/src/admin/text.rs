@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Counter,
     /// Rises and falls.
     Gauge,
+    /// Counts by range, the ranges named by the samples.
+    Histogram,
 }
 
 impl Text {
@@ -21,6 +23,7 @@ impl Text {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }

@@ -82,6 +82,9 @@ pub enum CommandError {
     /// A token that no lease can have.
     #[error("ERR a token is what LOAD.GET answers beside LEAD: 16 hexadecimal digits")]
     NoToken,
+    /// What a key's origin, or whoever else loads it, has failed for.
+    #[error("ORIGIN {0}")]
+    Origin(String),
     /// The reason of a failure that is too long.
     #[error("ERR message exceeds the maximum of {max} bytes", max = larder_proto::limits::LOAD_MESSAGE_BYTES_MAX)]
     MessageTooLong,

@@ -48,7 +48,7 @@ pub use crate::engine::{Access, Closed};
 pub(crate) use counter::increment;
 pub use error::CommandError;
 pub(crate) use load::FillLifetime;
-pub(crate) use value::string_of;
+pub(crate) use value::{reply, string_of};
 
 /// One command on its way through the engine.
 struct Call<'a> {

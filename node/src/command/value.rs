@@ -19,7 +19,7 @@ pub(crate) fn string_of<'e>(entry: &Entry<'e>) -> Result<Value<'e>, CommandError
 }
 
 /// Replies with a string, or with null if there is none.
-pub(super) fn reply(out: &mut Output, value: Option<Value<'_>>) {
+pub(crate) fn reply(out: &mut Output, value: Option<Value<'_>>) {
     match value {
         None => out.null(),
         Some(Value::Bytes(bytes)) => out.bulk(bytes),

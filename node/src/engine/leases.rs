@@ -15,6 +15,8 @@
 //! Leases are in the memory of the primary alone, and all of a slot's end when the slot is closed. So none survives a
 //! term: its primary opens slots only after it has begun to lead, and closes them when it stops.
 
+mod joined;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ use super::entry::Entry;
 use super::error::EngineError;
 use super::locked::Locked;
 use super::time::{Lifetime, Millis};
+
+pub use joined::{Joined, Renewed};
 
 /// Most bytes of memory that an engine's leases take.
 const LEASES_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -222,9 +226,7 @@ impl Locked<'_> {
         {
             return Ok(Loaded::Hit(self.entry(place)));
         }
-        let leases = self.stripe.leases.as_mut();
-        let standing = leases.and_then(|leases| leases.by_key.get_mut(key));
-        if let Some(standing) = standing.filter(|standing| standing.until > now) {
+        if let Some(standing) = self.standing(key) {
             let left_ms = standing.until.since(now);
             let state = match &mut standing.state {
                 State::Failed(message) => Loaded::Failed(message.clone()),
@@ -241,15 +243,27 @@ impl Locked<'_> {
                 None => state,
             });
         }
+        let token = self.begin(key, ask.lease_ms)?;
+        Ok(Loaded::Lead(token, place.map(|place| self.entry(place))))
+    }
+
+    fn begin(&mut self, key: &[u8], lease_ms: u64) -> Result<Token, EngineError> {
         self.engine.check(key, 0)?;
         let token = Token(self.engine.random.0.next());
         let lease = Lease { token, fill: None };
         let standing = Standing {
-            until: now.plus(ask.lease_ms),
+            until: self.now.plus(lease_ms),
             state: State::Leased(lease),
         };
         self.stand(key, standing)?;
-        Ok(Loaded::Lead(token, place.map(|place| self.entry(place))))
+        Ok(token)
+    }
+
+    /// Who has the key's lease, or why it could not be loaded a moment ago.
+    fn standing(&mut self, key: &[u8]) -> Option<&mut Standing> {
+        let now = self.now;
+        let standing = self.stripe.leases.as_mut()?.by_key.get_mut(key)?;
+        (standing.until > now).then_some(standing)
     }
 
     /// Makes the key hold what was loaded under this token. False: the token is void, and nothing was changed. `memory`
@@ -314,11 +328,15 @@ impl Locked<'_> {
 
     /// Takes the lease of this token, if it is not void.
     fn redeem(&mut self, key: &[u8], token: Token) -> Option<Standing> {
-        let standing = self.stripe.leases.as_ref()?.by_key.get(key)?;
-        let is_valid = matches!(&standing.state, State::Leased(lease) if lease.token == token);
-        (is_valid && standing.until > self.now)
+        self.is_leased(key, token)
             .then(|| self.take_standing(key))
             .flatten()
+    }
+
+    fn is_leased(&mut self, key: &[u8], token: Token) -> bool {
+        self.standing(key).is_some_and(
+            |standing| matches!(&standing.state, State::Leased(lease) if lease.token == token),
+        )
     }
 
     /// Puts a standing in the place of one that has run out, or of none.

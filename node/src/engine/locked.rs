@@ -455,7 +455,7 @@ impl<'a> Locked<'a> {
         self.stripe.counters.expired += 1;
     }
 
-    fn remove_at(&mut self, place: Place) {
+    pub(super) fn remove_at(&mut self, place: Place) {
         let key = self.entry(place).key();
         let position = self.engine.log.append(Effect::Delete { key });
         self.stripe.position = position;

@@ -71,7 +71,7 @@ pub use error::EngineError;
 pub use expiry::Sweep;
 pub use larder_proto::limits::KEY_BYTES_MAX;
 pub use larder_proxy::{AHEAD_MAX, Access, Closed};
-pub use leases::{Ask, Loaded, Token};
+pub use leases::{Ask, Joined, Loaded, Renewed, Token};
 pub use locked::Locked;
 pub use policy::EvictionPolicy;
 pub use relocate::Relocation;

@@ -85,8 +85,16 @@ impl Data for DataService {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         let request = request.into_inner();
         let permit = self.check(&request.key)?;
-        let answer = typed::get(self.node.engine(), request, permit.now);
-        self.gated(&permit, answer).await
+        if self.node.origins().is_none() {
+            let answer = typed::get(self.node.engine(), request, permit.now);
+            return self.gated(&permit, answer).await;
+        }
+        let mut stop = self.stop.clone();
+        let answer = tokio::select! {
+            answer = self.node.get(request) => answer.map_err(|_| closed())?,
+            _ = stop.wait_for(|stopping| *stopping) => return Err(closed()),
+        };
+        answer.map(Response::new).map_err(status)
     }
 
     async fn set(&self, request: Request<SetRequest>) -> Result<Response<SetResponse>, Status> {
@@ -190,6 +198,8 @@ fn status(error: CommandError) -> Status {
     let message = error.to_string();
     if message.starts_with("OOM") || message.starts_with("LOADBUSY") {
         Status::resource_exhausted(message)
+    } else if matches!(error, CommandError::Origin(_)) {
+        Status::internal(message)
     } else if message.starts_with("WRONGTYPE") {
         Status::failed_precondition(message)
     } else {

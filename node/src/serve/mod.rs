@@ -44,6 +44,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), String> {
     let allowed = parse_bytes(&settings.memory).map_err(|error| format!("--memory: {error}"))?;
     let share = memory::share(&settings.memory, allowed, 1)?;
     let memory = settings.member.divide(share)?;
+    let origins = settings.origins.table()?;
     let coordinator: Arc<dyn Coordinator> =
         Arc::new(Etcd::new(&reach::etcd(&settings)).map_err(|error| format!("--etcd: {error}"))?);
     let (sockets, admin) = bind(&settings)?;
@@ -66,6 +67,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), String> {
         member: settings.member.member(memory)?,
         policy: settings.member.maxmemory_policy,
         staleness: settings.member.staleness(),
+        origins,
         stop: watch::Sender::new(false),
     };
     let me = Identity::fresh(settings.name.clone());

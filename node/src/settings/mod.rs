@@ -2,6 +2,7 @@
 
 mod etcd;
 mod member;
+mod origins;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -16,6 +17,7 @@ use crate::cluster::Placement;
 pub use etcd::EtcdArguments;
 pub use member::MemberArguments;
 pub(crate) use member::NodeMemory;
+pub use origins::OriginArguments;
 
 /// From a node's RESP port to its gRPC port, unless another was named.
 pub(crate) const GRPC_OFFSET: u16 = 10_000;
@@ -103,6 +105,10 @@ pub struct ServeSettings {
     /// How the members of a shard treat each other.
     #[command(flatten)]
     pub member: MemberArguments,
+
+    /// Where missing keys are loaded from.
+    #[command(flatten)]
+    pub origins: OriginArguments,
 
     /// How Redis clients are served.
     #[command(flatten)]

@@ -140,6 +140,11 @@ impl Output {
         self.splices.len() == mark.splices && self.bytes[mark.bytes..] == *bytes
     }
 
+    /// The error, without the minus sign, that was written since `mark`, if that is what was written first.
+    pub fn error_since(&self, mark: Mark) -> Option<&[u8]> {
+        self.bytes[mark.bytes..].strip_prefix(b"-")
+    }
+
     /// `+text`. The text has no line break.
     pub fn simple(&mut self, text: &str) {
         self.line(b'+', text.as_bytes());

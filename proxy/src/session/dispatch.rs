@@ -66,8 +66,12 @@ impl Session {
         if view.local == Some(shard) {
             let mark = self.out.mark();
             if self.here(command, args) {
-                if command.id == Id::LoadGet && self.replying == Replying::On {
-                    self.parked = Park::instead(&mut self.out, mark, || Park::of(args, slot));
+                let parks = matches!(command.id, Id::Get | Id::LoadGet);
+                if parks && self.replying == Replying::On {
+                    self.parked = match command.id {
+                        Id::Get => Park::instead_of_get(&mut self.out, mark, &args[1], slot),
+                        _ => Park::instead(&mut self.out, mark, || Park::of(args, slot)),
+                    };
                 }
                 return;
             }

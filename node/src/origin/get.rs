@@ -1,0 +1,290 @@
+//! Reads of keys that have an origin.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use larder_proto::{
+    filling,
+    resp::Output,
+    schema::{GetRequest, GetResponse},
+};
+use larder_proxy::now_ms;
+use tokio::time::{sleep_until, timeout_at};
+
+use super::{
+    Origin, Origins,
+    load::{Load, NOTHING},
+};
+use crate::{
+    command::{Access, Closed, CommandError, reply, string_of, with_stripe},
+    engine::{Joined, Locked, Millis, Token, Value},
+    fill::{Fill, Outcome},
+    grpc::typed,
+    log::Position,
+    node::Node,
+};
+
+/// What a read finds at once.
+enum There {
+    /// A value, which has been written.
+    Written(Option<Stale>),
+    Missing,
+    Failed(Bytes),
+}
+
+/// A value past its time, and the right to load it anew, if that is the reader's.
+struct Stale {
+    version: u64,
+    token: Option<Token>,
+}
+
+/// What there is for who waits.
+enum Found {
+    Value {
+        value: Bytes,
+        version: u64,
+        stale: Option<Stale>,
+    },
+    Failed(Bytes),
+    Loading {
+        token: Option<Token>,
+        left: Duration,
+        fill: Arc<Fill>,
+    },
+}
+
+impl Stale {
+    /// That of a value, if its time has passed.
+    fn of(
+        stripe: &mut Locked<'_>,
+        key: &[u8],
+        version: u64,
+        fresh_until: Option<Millis>,
+        lease_ms: u64,
+    ) -> Option<Stale> {
+        fresh_until.filter(|&until| until <= stripe.now())?;
+        // Too many leases: it stays stale for a while longer.
+        let token = stripe.lease(key, lease_ms).unwrap_or_default();
+        Some(Stale { version, token })
+    }
+}
+
+impl Node {
+    /// Answers `GET` of a key with an origin at once: with what is there, or how long to wait for it. A replica shows
+    /// what is fresh, and leaves the rest to its primary.
+    pub(crate) fn get_at_once(
+        &self,
+        (origins, origin): (&Arc<Origins>, &Arc<Origin>),
+        key: &[u8],
+        now: Millis,
+        access: Access,
+        out: &mut Output,
+    ) -> Result<Position, Closed> {
+        let (mark, wait_ms) = (out.mark(), origin.settings.patience_ms());
+        let (there, position) = with_stripe(self.engine(), key, access, now, |stripe| {
+            let Some(entry) = stripe.get(key) else {
+                let failure = stripe.failure(key);
+                return Ok(failure.map_or(There::Missing, There::Failed));
+            };
+            let (version, fresh_until) = (entry.version(), entry.lifetime().fresh_until);
+            reply(out, Some(string_of(&entry)?));
+            if access == Access::Replica {
+                let stale = fresh_until.is_some_and(|until| until <= now);
+                return Ok(match stale {
+                    true => There::Missing,
+                    false => There::Written(None),
+                });
+            }
+            let stale = Stale::of(stripe, key, version, fresh_until, wait_ms);
+            Ok::<_, CommandError>(There::Written(stale))
+        })?;
+        match there {
+            Ok(There::Missing | There::Failed(_)) if access == Access::Replica => {
+                out.rewind(mark);
+                return Err(Closed);
+            }
+            Ok(There::Written(None)) => {}
+            Ok(There::Written(Some(stale))) => {
+                origin.meter.shown_stale();
+                self.revalidate(origins, origin, key, stale);
+            }
+            Ok(There::Missing) => filling::write(out, wait_ms),
+            Ok(There::Failed(message)) => match failure(&message) {
+                Some(error) => out.error(&error.to_string()),
+                None => out.null(),
+            },
+            Err(error) => {
+                out.rewind(mark);
+                out.error(&error.to_string());
+            }
+        }
+        Ok(position)
+    }
+
+    /// Has a stale value loaded anew, if nobody else does.
+    fn revalidate(&self, origins: &Arc<Origins>, origin: &Arc<Origin>, key: &[u8], stale: Stale) {
+        if let Some(token) = stale.token {
+            let load = self.load_of(origins, origin, Bytes::copy_from_slice(key), token);
+            let stale = Some(stale.version);
+            Load { stale, ..load }.begin();
+        }
+    }
+
+    fn load_of(
+        &self,
+        origins: &Arc<Origins>,
+        origin: &Arc<Origin>,
+        key: Bytes,
+        token: Token,
+    ) -> Load {
+        Load {
+            origins: Arc::clone(origins),
+            origin: Arc::clone(origin),
+            engine: self.shared_engine(),
+            key,
+            token,
+            reign: self.reign(),
+            stale: None,
+        }
+    }
+
+    /// The value of a key; if it has an origin and is missing, it is loaded, by whoever is the first to ask, and the
+    /// others wait. [`Closed`]: the key is another node's by now, or the reign was lost.
+    pub(crate) async fn get(
+        &self,
+        request: GetRequest,
+    ) -> Result<Result<GetResponse, CommandError>, Closed> {
+        let found = self.origins().and_then(|origins| {
+            let origin = origins.find(&request.key)?;
+            Some((Arc::clone(origins), Arc::clone(origin)))
+        });
+        let Some((origins, origin)) = found else {
+            let reign = self.reign_or_closed()?;
+            let (answer, position) = typed::get(self.engine(), request, Millis(now_ms()))?;
+            self.released_for(position, reign).await?;
+            return Ok(answer);
+        };
+        let waiter = match self.waiters.enter() {
+            Ok(waiter) => waiter,
+            Err(error) => return Ok(Err(error)),
+        };
+        let answer = self.get_until(&origins, &origin, &request.key).await;
+        drop(waiter);
+        answer
+    }
+
+    async fn get_until(
+        &self,
+        origins: &Arc<Origins>,
+        origin: &Arc<Origin>,
+        key: &Bytes,
+    ) -> Result<Result<GetResponse, CommandError>, Closed> {
+        let patience = origin.patience();
+        let until = Instant::now() + patience;
+        loop {
+            let reign = self.reign_or_closed()?;
+            let now = Millis(now_ms());
+            let lease_ms = origin.settings.patience_ms();
+            let (found, position) =
+                with_stripe(self.engine(), key, Access::Primary, now, |stripe| {
+                    found(stripe, key, lease_ms)
+                })?;
+            let (token, left, fill) = match found {
+                Ok(Found::Loading { token, left, fill }) => (token, left, fill),
+                other => {
+                    self.released_for(position, reign).await?;
+                    return Ok(other.and_then(|other| match other {
+                        Found::Value {
+                            value,
+                            version,
+                            stale,
+                        } => {
+                            if let Some(stale) = stale {
+                                origin.meter.shown_stale();
+                                self.revalidate(origins, origin, key, stale);
+                            }
+                            Ok(present(value, version))
+                        }
+                        Found::Failed(message) => told(&message),
+                        Found::Loading { .. } => Ok(GetResponse::default()),
+                    }));
+                }
+            };
+            if let Some(token) = token {
+                let key = Bytes::copy_from_slice(key);
+                self.load_of(origins, origin, key, token).begin();
+            }
+            let lease_ends = Instant::now() + left + Duration::from_millis(1);
+            let ended = tokio::select! {
+                ended = timeout_at(until.into(), fill.ended()) => ended.ok(),
+                () = sleep_until(lease_ends.into()) => Some(&Outcome::Void),
+            };
+            match ended {
+                // Written or deleted meanwhile, or the reign is over.
+                Some(Outcome::Void) if Instant::now() < until => {}
+                Some(Outcome::Filled { value, position }) => {
+                    self.released_for(*position, reign).await?;
+                    return Ok(Ok(present(value.clone(), position.0)));
+                }
+                Some(Outcome::Failed(message)) => return Ok(told(message)),
+                Some(Outcome::Void) | None => {
+                    let (name, ms) = (origin.name(), patience.as_millis());
+                    let message = format!("{name}: not loaded within {ms} ms");
+                    return Ok(Err(CommandError::Origin(message)));
+                }
+            }
+        }
+    }
+}
+
+/// Looks at a key for who would wait for it. What is missing has been counted when it was first asked for.
+fn found(stripe: &mut Locked<'_>, key: &[u8], lease_ms: u64) -> Result<Found, CommandError> {
+    if stripe.peek(key).is_none() {
+        return Ok(match stripe.join(key, lease_ms)? {
+            Joined::Failed(message) => Found::Failed(message),
+            Joined::Loading {
+                token,
+                left_ms,
+                fill,
+            } => Found::Loading {
+                token,
+                left: Duration::from_millis(left_ms),
+                fill,
+            },
+        });
+    }
+    let Some(entry) = stripe.get(key) else {
+        return Ok(Found::Failed(Bytes::from_static(NOTHING)));
+    };
+    let (version, fresh_until) = (entry.version(), entry.lifetime().fresh_until);
+    let value = match string_of(&entry)? {
+        Value::Bytes(bytes) => Bytes::copy_from_slice(bytes),
+        Value::Shared(bytes) => bytes.clone(),
+    };
+    Ok(Found::Value {
+        value,
+        version,
+        stale: Stale::of(stripe, key, version, fresh_until, lease_ms),
+    })
+}
+
+fn present(value: Bytes, version: u64) -> GetResponse {
+    GetResponse {
+        value: Some(value),
+        version,
+    }
+}
+
+/// What a failure means to who has asked for the value.
+fn told(message: &[u8]) -> Result<GetResponse, CommandError> {
+    failure(message).map_or(Ok(GetResponse::default()), Err)
+}
+
+/// `None`: there is nothing, which is no failure.
+fn failure(message: &[u8]) -> Option<CommandError> {
+    let text = || String::from_utf8_lossy(message).into_owned();
+    (message != NOTHING).then(|| CommandError::Origin(text()))
+}
