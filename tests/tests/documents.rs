@@ -17,10 +17,11 @@ const DOCUMENT: &str = "docs/COMMANDS.md";
 const TEMPLATE: &str = "tests/documents/commands.md";
 const PLACE: &str = "<!-- tables -->\n";
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     Group::String,
     Group::Generic,
     Group::Load,
+    Group::Limit,
     Group::Connection,
     Group::Server,
     Group::Cluster,
@@ -31,6 +32,7 @@ fn title(group: Group) -> &'static str {
         Group::String => "Strings",
         Group::Generic => "Keys",
         Group::Load => "Loading",
+        Group::Limit => "Rate limits",
         Group::Connection => "Connections",
         Group::Server => "Server",
         Group::Cluster => "Cluster",

@@ -6,6 +6,7 @@
 //! ```text
 //! strings   get  set  append  range  counter  lcs
 //! loads     load
+//! limits    limit
 //! keys      delete  exists  expire  ttl  rename  object  scan  flush
 //! shared    error (what a command is refused for)   value (the type a command asks for)
 //!           expiry (EX, PX, EXAT, PXAT)   long_double (INCRBYFLOAT's numbers)
@@ -24,6 +25,7 @@ mod expiry;
 mod flush;
 mod get;
 mod lcs;
+mod limit;
 mod load;
 mod long_double;
 mod object;

@@ -71,6 +71,9 @@ macro_rules! command_table {
             LoadGet "load.get" -4 (WRITE | FAST) (1, 1, 1) Slot node load::get Load "Larder 0.1.0" "O(1)" "Returns the value of a key, or who loads it: the caller, or another, for whom it waits.";
             LoadSet "load.set" -4 (WRITE | DENY_OOM | FAST) (1, 1, 1) Slot node load::set Load "Larder 0.1.0" "O(1)" "Sets the value of a key that was loaded, unless it was written or deleted meanwhile.";
 
+            // Rate limits
+            Limit "limit" -5 (WRITE | DENY_OOM | FAST) (1, 1, 1) Slot node limit::limit Limit "Larder 0.1.0" "O(1)" "Takes from what a key allows in a period of time, or tells when there will be as much.";
+
             // Connections
             Auth "auth" -2 (NO_SCRIPT | LOADING | STALE | FAST | NO_AUTH) (0, 0, 0) Session front auth::auth Connection "1.0.0" "O(1)" "Authenticates the connection.";
             Client "client" -2 () (0, 0, 0) Session front container::unknown_subcommand Connection "2.4.0" "Depends on subcommand." "A container for client connection commands.";
