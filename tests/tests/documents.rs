@@ -173,13 +173,7 @@ fn every_config_parameter_is_documented() {
 fn every_metric_is_documented_as_it_explains_itself() {
     let text = tree::text("docs/METRICS.md");
     let larder = Dev::with(&["--shards", "1", "--replicas", "1", "--admin-port", "0"]);
-    let screen = larder.process.stdout();
-    let admin = screen
-        .iter()
-        .find_map(|line| line.trim().strip_prefix("admin"))
-        .and_then(|rest| rest.trim().strip_prefix("http "))
-        .expect("the admin port is on the screen");
-    let page = tool::http_get(admin.parse().unwrap(), "/metrics");
+    let page = tool::http_get(larder.admin(), "/metrics");
     let told = page
         .lines()
         .filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));

@@ -102,6 +102,9 @@ pub enum CommandError {
     /// A key that is to be a rate limit, and that something else has written.
     #[error("WRONGTYPE The key holds something other than a rate limit")]
     NoLimit,
+    /// A number of hot keys that is none, or more than are counted.
+    #[error("ERR COUNT must be an integer from 1 to {max}", max = crate::hot::HOT_KEYS_MAX)]
+    HotKeysCount,
     /// A key that has to exist does not.
     #[error("ERR no such key")]
     NoSuchKey,

@@ -8,6 +8,7 @@
 //! loads     load
 //! limits    limit
 //! keys      delete  exists  expire  ttl  rename  object  scan  flush
+//! hot keys  hot
 //! shared    error (what a command is refused for)   value (the type a command asks for)
 //!           expiry (EX, PX, EXAT, PXAT)   long_double (INCRBYFLOAT's numbers)
 //! ```
@@ -24,6 +25,7 @@ mod expire;
 mod expiry;
 mod flush;
 mod get;
+mod hot;
 mod lcs;
 mod limit;
 mod load;
@@ -122,6 +124,7 @@ pub fn execute(
         }
         call.out.error(&error.to_string());
     }
+    engine.hot().used_by(command, args, now);
     Ok(call.position)
 }
 
@@ -136,7 +139,10 @@ pub(crate) fn with_stripe<R>(
 ) -> Result<(R, Position), Closed> {
     let mut stripe = engine.enter(Slot::of(key), access, now)?;
     let result = work(&mut stripe);
-    Ok((result, stripe.position()))
+    let position = stripe.position();
+    drop(stripe);
+    engine.hot().used(key, now);
+    Ok((result, position))
 }
 
 impl<'a> Call<'a> {

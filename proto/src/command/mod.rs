@@ -74,6 +74,8 @@ pub enum Merge {
     Sum,
     /// Arrays are joined: of a split command in the order of its keys, else one after the other.
     Array,
+    /// Arrays of arrays are joined, those with the highest second element first.
+    Ranked,
     /// All must be `OK`.
     Ok,
 }
