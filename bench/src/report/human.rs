@@ -43,6 +43,9 @@ impl fmt::Display for Report {
             writeln!(f, "server CPU  {cpu}")?;
         }
         writeln!(f, "load's CPU  {}", self.own_cpu)?;
+        for node in &self.nodes {
+            writeln!(f, "{node}")?;
+        }
         if self.unsent > 0 {
             let unsent = thousands(self.unsent as f64);
             writeln!(f, "behind: {unsent} operations were due and never sent")?;
