@@ -106,6 +106,7 @@ pub fn execute(
     if access == Access::Replica && !command.flags.contains(Flags::READONLY) {
         return Err(Closed);
     }
+    engine.hot().used_by(command, args, now);
     let start = out.mark();
     let mut call = Call {
         engine,
@@ -124,7 +125,6 @@ pub fn execute(
         }
         call.out.error(&error.to_string());
     }
-    engine.hot().used_by(command, args, now);
     Ok(call.position)
 }
 

@@ -1,11 +1,11 @@
 //! Which keys are hot: used much more than others, right now.
 //!
 //! ```text
-//! every command on keys --(sampling: one in up to 128)--> Summary: 256 counters, which fade
+//! every command on keys --(sampling: one in up to 512)--> Summary: 256 counters, which fade
 //! ```
 //!
 //! Nothing here reads a clock. It takes some 40 KB, whatever the keys are; a command costs the counting down of a number
-//! that is its thread's own, and one in up to 128 the look through the counters, under a lock that no command waits for.
+//! that is its thread's own, and one in up to 512 the look through the counters, under a lock that no command waits for.
 
 mod sampling;
 mod summary;
@@ -68,7 +68,7 @@ impl HotKeys {
         }
     }
 
-    /// A command was executed. Of several keys, one stands for all.
+    /// A command is about to be executed. Of several keys, one stands for all.
     #[inline]
     pub(crate) fn used_by(&self, command: &Command, args: Args<'_>, now: Millis) {
         if command.keys.first > 0

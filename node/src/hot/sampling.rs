@@ -5,7 +5,7 @@ use std::cell::Cell;
 use crate::engine::Millis;
 
 /// The least part of uses that is counted: one in so many.
-pub(super) const GAP_MAX: u32 = 128;
+pub(super) const GAP_MAX: u32 = 512;
 
 /// Samples that a thread takes in a millisecond before it takes fewer.
 const PER_MILLISECOND: u32 = 4;

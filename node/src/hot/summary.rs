@@ -24,9 +24,9 @@ const AGING_MS: u64 = 1_000;
 /// most, and fades with everything else, so that of a key which stays hot the count soon is what it has for certain.
 #[derive(Debug)]
 pub(super) struct Summary {
-    /// Each key's hash, count and what of it may be others', in arrays of their own: they are looked through from one end
+    /// Part of each key's hash, its count and what of it may be others', in arrays of their own: they are looked through from one end
     /// to the other.
-    hashes: [u64; COUNTERS],
+    marks: [u32; COUNTERS],
     counts: [f64; COUNTERS],
     doubtful: [f64; COUNTERS],
     shown: [Shown; COUNTERS],
@@ -41,14 +41,16 @@ pub(super) struct Summary {
 /// The beginning of a key.
 #[derive(Clone, Copy, Debug)]
 struct Shown {
-    /// Of the whole key.
+    /// Of the whole key, as its hash is.
     length: u32,
+    hash: u64,
     bytes: [u8; SHOWN_BYTES_MAX],
 }
 
 impl Shown {
     const NONE: Shown = Shown {
         length: 0,
+        hash: 0,
         bytes: [0; SHOWN_BYTES_MAX],
     };
 
@@ -56,7 +58,8 @@ impl Shown {
         &key[..key.len().min(SHOWN_BYTES_MAX)]
     }
 
-    fn set(&mut self, key: &[u8]) {
+    fn set(&mut self, key: &[u8], hash: u64) {
+        self.hash = hash;
         let kept = Shown::kept(key);
         self.length = u32::try_from(key.len()).unwrap_or(u32::MAX);
         self.bytes[..kept.len()].copy_from_slice(kept);
@@ -67,15 +70,40 @@ impl Shown {
         &self.bytes[..length.min(SHOWN_BYTES_MAX)]
     }
 
-    fn is(&self, key: &[u8]) -> bool {
-        u32::try_from(key.len()) == Ok(self.length) && self.bytes() == Shown::kept(key)
+    fn is(&self, key: &[u8], hash: u64) -> bool {
+        let length = u32::try_from(key.len());
+        self.hash == hash && length == Ok(self.length) && self.bytes() == Shown::kept(key)
     }
+}
+
+/// So many are compared at once, where the processor can.
+const LANES: usize = 8;
+
+const _: () = assert!(COUNTERS.is_multiple_of(LANES));
+
+/// The first place where both hold. The first question is asked of all, so it should be cheap.
+fn find<T>(
+    all: &[T; COUNTERS],
+    may: impl Fn(&T) -> bool,
+    is: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    for (chunk, some) in all.chunks_exact(LANES).enumerate() {
+        // All of them, so that it takes no branch for each.
+        if !some.iter().fold(false, |any, one| any | may(one)) {
+            continue;
+        }
+        let mut places = (chunk * LANES..).zip(some);
+        if let Some((at, _)) = places.find(|(at, one)| may(one) && is(*at)) {
+            return Some(at);
+        }
+    }
+    None
 }
 
 impl Summary {
     pub(super) fn new() -> Box<Summary> {
         Box::new(Summary {
-            hashes: [0; COUNTERS],
+            marks: [0; COUNTERS],
             counts: [0.0; COUNTERS],
             doubtful: [0.0; COUNTERS],
             shown: [Shown::NONE; COUNTERS],
@@ -89,14 +117,17 @@ impl Summary {
     pub(super) fn count(&mut self, key: &[u8], hash: u64, weight: f64, now: Millis) {
         self.age(now);
         self.total += weight;
-        let known = (0..COUNTERS)
-            .filter(|&at| self.hashes[at] == hash)
-            .find(|&at| self.counts[at] > 0.0 && self.shown[at].is(key));
+        let mark = hash as u32;
+        let known = find(
+            &self.marks,
+            |&other| other == mark,
+            |at| self.counts[at] > 0.0 && self.shown[at].is(key, hash),
+        );
         let at = known.unwrap_or_else(|| {
             let at = self.least();
-            self.hashes[at] = hash;
+            self.marks[at] = mark;
             self.doubtful[at] = self.counts[at];
-            self.shown[at].set(key);
+            self.shown[at].set(key, hash);
             at
         });
         self.counts[at] += weight;
@@ -104,9 +135,6 @@ impl Summary {
 
     /// Where the least count is.
     fn least(&self) -> usize {
-        /// So many are compared at once, where the processor can.
-        const LANES: usize = 8;
-        const { assert!(COUNTERS.is_multiple_of(LANES)) }
         let mut lanes = [f64::INFINITY; LANES];
         for counts in self.counts.chunks_exact(LANES) {
             for (least, count) in lanes.iter_mut().zip(counts) {
@@ -114,8 +142,7 @@ impl Summary {
             }
         }
         let least = lanes.into_iter().fold(f64::INFINITY, f64::min);
-        let place = self.counts.iter().position(|count| *count <= least);
-        place.unwrap_or_default()
+        find(&self.counts, |count| *count <= least, |_| true).unwrap_or_default()
     }
 
     /// Lets fade what was counted before.
