@@ -49,6 +49,9 @@ pub struct RunOptions {
     /// Report the CPU time of these processes.
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub server_pid: Vec<u32>,
+    /// Report which part of the reads each of these nodes answered: their RESP ports.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub nodes: Vec<String>,
     /// The load.
     #[command(flatten)]
     pub load: LoadOptions,

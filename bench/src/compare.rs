@@ -56,7 +56,7 @@ pub async fn compare(options: &CompareOptions) -> Result<Comparison, Failure> {
         for side in order(round) {
             let title = format!("{} of {}, {}", round + 1, options.rounds, ["A", "B"][side]);
             let (load, pids) = (&loads[side], pids[side]);
-            let report = run::measure(load, &options.load, pids, &interrupt, &title).await?;
+            let report = run::measure(load, &options.load, pids, &[], &interrupt, &title).await?;
             if interrupt.is_pressed() {
                 return Ok(Comparison::new(rounds));
             }

@@ -9,6 +9,7 @@ use crate::{
     phase::PhaseError,
     plan::PlanError,
     recorder::ErrorCount,
+    shares::ShareError,
     trace::TraceError,
 };
 
@@ -24,6 +25,9 @@ pub enum Failure {
     /// A phase could not be run.
     #[error(transparent)]
     Phase(#[from] PhaseError),
+    /// A node does not tell what it has answered.
+    #[error(transparent)]
+    Shares(#[from] ShareError),
     /// The keys could not be written before measuring.
     #[error("filling {target}: {kind}, {} times, the first: {}", error.count, error.first)]
     Fill {

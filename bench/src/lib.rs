@@ -29,6 +29,7 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod shares;
 pub mod target;
 mod timer;
 pub mod trace;

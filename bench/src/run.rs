@@ -7,6 +7,7 @@ use crate::{
     load::Load,
     phase, plan,
     report::Report,
+    shares,
 };
 
 /// Measures one target.
@@ -20,6 +21,7 @@ pub async fn run(options: &RunOptions) -> Result<Report, Failure> {
         &load,
         &options.load,
         &options.server_pid,
+        &options.nodes,
         &interrupt,
         "measuring",
     )
@@ -44,6 +46,7 @@ pub(crate) async fn measure(
     load: &Load,
     options: &LoadOptions,
     server_pids: &[u32],
+    nodes: &[String],
     interrupt: &Interrupt,
     title: &str,
 ) -> Result<Report, Failure> {
@@ -52,6 +55,11 @@ pub(crate) async fn measure(
     {
         phase::run(&load.warming(length), &[], interrupt, "warming up").await?;
     }
+    let login = load.target.login.as_ref();
+    let before = shares::reads(nodes, login).await?;
     let measurement = phase::run(load, server_pids, interrupt, title).await?;
-    Ok(Report::new(load, &measurement, interrupt.is_pressed()))
+    let after = shares::reads(nodes, login).await?;
+    let mut report = Report::new(load, &measurement, interrupt.is_pressed());
+    report.nodes = shares::shares(nodes, &before, &after);
+    Ok(report)
 }

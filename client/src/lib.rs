@@ -87,7 +87,7 @@ mod split;
 
 pub use argument::{Argument, ToArgument};
 pub use client::{Client, ClientBuilder};
-pub use commands::{Swap, Ttl, Version, Versioned};
+pub use commands::{Limit, Limited, Swap, Ttl, Version, Versioned};
 pub use error::{Error, ErrorKind};
 pub use from_reply::{DecodeError, FromReply};
 #[cfg(feature = "json")]

@@ -1,5 +1,7 @@
 //! Commands of many keys, divided among the keys' shards, and commands for every shard.
 
+use std::cmp::Reverse;
+
 use larder_proto::{
     Slot,
     command::{Command, Merge},
@@ -78,6 +80,11 @@ impl<'a> Split<'a> {
             Some(Merge::Sum) => Reply::Integer(self.sum),
             Some(Merge::Ok) => Reply::Simple("OK".into()),
             Some(Merge::Array) => Reply::Array(elements.collect()),
+            Some(Merge::Ranked) => {
+                let mut elements: Vec<Reply> = elements.collect();
+                elements.sort_by_key(|element| Reverse(rank(element)));
+                Reply::Array(elements)
+            }
             None => elements.next().unwrap_or(Reply::Null),
         }
     }
@@ -129,7 +136,9 @@ impl<'a> Split<'a> {
                 Ok(())
             }
             (Some(Merge::Ok), Reply::Simple(_)) => Ok(()),
-            (Some(Merge::Array), Reply::Array(elements)) if self.keys.is_empty() => {
+            (Some(Merge::Array | Merge::Ranked), Reply::Array(elements))
+                if self.keys.is_empty() =>
+            {
                 self.elements[group.members[0]] = elements;
                 Ok(())
             }
@@ -146,6 +155,17 @@ impl<'a> Split<'a> {
                 "a shard's reply does not fit the command",
             )),
         }
+    }
+}
+
+/// The second of several elements, if it is an integer.
+fn rank(element: &Reply) -> Option<i64> {
+    match element {
+        Reply::Array(parts) => match parts.get(1) {
+            Some(Reply::Integer(rank)) => Some(*rank),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -15,9 +15,12 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use larder_node::engine::{AHEAD_MAX, Engine, EngineConfig, entry_bytes};
+use larder_node::command::execute;
+use larder_node::engine::{AHEAD_MAX, Access, Engine, EngineConfig, entry_bytes};
 use larder_node::log::Log;
 use larder_proto::Slot;
+use larder_proto::command::Command;
+use larder_proto::resp::{Decoded, Decoder, Limits, Output, encode_command};
 use rustix::time::{ClockId, clock_gettime};
 
 use common::{KEY_BYTES, NOW, VALUE, key};
@@ -67,6 +70,11 @@ fn reading(group: &mut Group<'_>, entries: usize) {
     group.bench_function("get hit", |bencher| {
         let engine = &*engine;
         bencher.iter(|| get(engine, order.next()));
+    });
+    group.bench_function("get command", |bencher| {
+        let engine = &*engine;
+        let mut get = GetCommand::new();
+        bencher.iter(|| get.execute(engine, order.next()));
     });
     group.bench_function("get miss", |bencher| {
         let engine = &*engine;
@@ -218,6 +226,46 @@ fn get(engine: &Engine, number: usize) {
 fn get_key(engine: &Engine, key: &[u8]) {
     let mut locked = engine.lock(Slot::of(key), NOW);
     black_box(locked.get(key).map(|entry| entry.value().bytes()[0]));
+}
+
+/// A GET as a node executes it, once its arguments have been found.
+struct GetCommand {
+    bytes: Vec<u8>,
+    decoder: Decoder,
+    command: &'static Command,
+    out: Output,
+    executed: u64,
+}
+
+impl GetCommand {
+    fn new() -> GetCommand {
+        let mut bytes = Vec::new();
+        encode_command([&b"GET"[..], &key(0)].into_iter(), &mut bytes);
+        let mut decoder = Decoder::new();
+        let decoded = decoder.decode(&bytes, Limits::default());
+        assert!(matches!(decoded, Ok(Decoded::Complete(_))));
+        GetCommand {
+            bytes,
+            decoder,
+            command: Command::named(b"GET").expect("there is one"),
+            out: Output::default(),
+            executed: 0,
+        }
+    }
+
+    #[inline(never)]
+    fn execute(&mut self, engine: &Engine, number: usize) {
+        let end = self.bytes.len() - b"\r\n".len();
+        self.bytes[end - KEY_BYTES..end].copy_from_slice(&key(number));
+        // A thousand in a millisecond.
+        self.executed += 1;
+        let now = NOW.plus(self.executed / 1000);
+        let args = self.decoder.args(&self.bytes);
+        let primary = Access::Primary;
+        let executed = execute(engine, self.command, args, now, primary, &mut self.out);
+        self.out.clear();
+        black_box(executed.expect("every slot is open"));
+    }
 }
 
 #[inline(never)]

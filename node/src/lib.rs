@@ -28,6 +28,7 @@ pub mod engine;
 mod fence;
 pub mod fill;
 pub mod grpc;
+mod hot;
 mod load;
 pub mod log;
 mod memory;

@@ -1,5 +1,7 @@
 //! Making one reply of several.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use larder_proto::{
     command::Merge,
@@ -68,6 +70,7 @@ pub(crate) fn merge(how: How, pieces: Vec<(Bytes, Vec<usize>)>, out: &mut Output
         }
         How::Merge(Merge::Sum) => sum(&pieces).map(|sum| out.integer(sum)).is_some(),
         How::Merge(Merge::Array) => array(pieces, out).is_some(),
+        How::Merge(Merge::Ranked) => ranked(pieces, out).is_some(),
         How::Pick => {
             pick(pieces, out);
             true
@@ -124,6 +127,26 @@ fn array(pieces: Vec<(Bytes, Vec<usize>)>, out: &mut Output) -> Option<()> {
     Some(())
 }
 
+/// Joins arrays of arrays, those with the highest second element first. The elements stay encoded as they are.
+fn ranked(pieces: Vec<(Bytes, Vec<usize>)>, out: &mut Output) -> Option<()> {
+    let mut elements = Vec::new();
+    for (reply, _) in pieces {
+        for element in parts(&reply)? {
+            let rank = match Reply::read(parts(&element)?.get(1)?) {
+                Ok((Reply::Integer(rank), _)) => rank,
+                _ => return None,
+            };
+            elements.push((rank, element));
+        }
+    }
+    elements.sort_by_key(|(rank, _)| Reverse(*rank));
+    out.array(elements.len());
+    elements
+        .into_iter()
+        .for_each(|(_, element)| out.append(element));
+    Some(())
+}
+
 /// The elements of an array, encoded.
 fn parts(reply: &Bytes) -> Option<Vec<Bytes>> {
     let line = reply.iter().position(|&byte| byte == b'\r')?;
@@ -176,6 +199,14 @@ mod tests {
         assert_eq!(
             merged(How::Merge(Merge::Array), &pieces),
             "*1\r\n$1\r\na\r\n"
+        );
+        let pieces: [(&str, &[usize]); 2] = [
+            ("*2\r\n*2\r\n+a\r\n:9\r\n*2\r\n+b\r\n:1\r\n", &[]),
+            ("*1\r\n*2\r\n+c\r\n:5\r\n", &[]),
+        ];
+        assert_eq!(
+            merged(How::Merge(Merge::Ranked), &pieces),
+            "*3\r\n*2\r\n+a\r\n:9\r\n*2\r\n+c\r\n:5\r\n*2\r\n+b\r\n:1\r\n"
         );
         assert_eq!(
             merged(How::Pick, &[("$-1\r\n", &[]), ("$1\r\na\r\n", &[])]),

@@ -81,6 +81,18 @@ impl Dev {
         Connection::tcp(self.proxy)
     }
 
+    /// Where metrics are, of a cluster that was started with `--admin-port 0`.
+    #[track_caller]
+    pub fn admin(&self) -> SocketAddr {
+        let screen = self.process.stdout();
+        let admin = screen
+            .iter()
+            .find_map(|line| line.trim().strip_prefix("admin"))
+            .and_then(|rest| rest.trim().strip_prefix("http "));
+        let admin = admin.and_then(|address| address.parse().ok());
+        admin.expect("the admin port is on the screen")
+    }
+
     /// Every RESP address: the proxy's, then the nodes'.
     pub fn entries(&self) -> Vec<SocketAddr> {
         std::iter::once(self.proxy)

@@ -85,6 +85,37 @@ fn unpipelined_load_with_resp3_and_large_values_runs_cleanly() {
     assert_runs_cleanly(larder.proxy, &flags, 2);
 }
 
+#[test]
+fn a_load_tells_which_part_of_its_reads_each_node_answered() {
+    let larder = Dev::start();
+    let nodes: Vec<String> = larder
+        .nodes
+        .iter()
+        .map(|node| node.resp.to_string())
+        .collect();
+    let load = "--distribution zipf:1.2 --ratio 1:0 --requests 3k --connections 4 --output json";
+    let mut command = program("larder-bench");
+    command
+        .args(["run", "--target", &format!("redis://{}", larder.proxy)])
+        .args(["--nodes", &nodes.join(",")])
+        .args(load.split(' '));
+    let finished = run(&mut command, b"", Duration::from_secs(100));
+    let report: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+    let told = report["nodes"].as_array().unwrap();
+    let reads: Vec<u64> = told
+        .iter()
+        .filter_map(|node| node["reads"].as_u64())
+        .collect();
+    assert_eq!(
+        (reads.len(), reads.iter().sum()),
+        (3, 3000),
+        "{finished:#?}"
+    );
+    // The hottest key alone is more than a fifth of the load.
+    let most = told.iter().filter_map(|node| node["share"].as_f64());
+    assert!(most.fold(0.0, f64::max) > 0.34, "{finished:#?}");
+}
+
 fn larder_bench(address: SocketAddr, flags: &str) -> Finished {
     let mut command = program("larder-bench");
     command

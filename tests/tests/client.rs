@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use larder_client::{Client, FromReply, ReplicaReads, ScanOptions, SetOptions, Swap};
+use larder_client::{Client, FromReply, Limit, ReplicaReads, ScanOptions, SetOptions, Swap};
 use larder_tests::dev::Dev;
 use larder_tests::reply::Reply;
 use larder_tests::serve::info;
@@ -226,4 +226,31 @@ async fn a_client_that_asks_for_it_is_answered_by_replicas() {
     // What a replica cannot do still goes to the primary.
     client.set("read", "again").await.unwrap();
     assert_eq!(info(larder.nodes[1].resp, "replication")["role"], "slave");
+}
+
+#[tokio::test]
+async fn a_limit_holds_for_all_clients_together() {
+    let larder = Dev::start();
+    let clients = [connect(&larder).await, connect(&larder).await];
+    let limit = Limit {
+        burst: 4,
+        count: 1,
+        period: Duration::from_secs(3600),
+    };
+    let mut allowed = 0;
+    for client in clients.iter().cycle().take(12) {
+        let asked = client.limit("logins", limit).await.unwrap();
+        assert_eq!(asked.limit, 5);
+        assert_eq!(asked.retry_after.is_some(), asked.limited);
+        allowed += usize::from(!asked.limited);
+    }
+    assert_eq!(allowed, 5);
+    let mut resp = larder.connect();
+    let left = resp.ask("LIMIT logins 9 1 3600000 0").items()[2].integer();
+    assert_eq!(left, 5);
+    let many = clients[0].limit_by("other", limit, 6).await.unwrap();
+    assert!(many.limited && many.retry_after.is_none());
+    clients[1].set("other", "text").await.unwrap();
+    let error = clients[0].limit("other", limit).await.unwrap_err();
+    assert!(error.to_string().contains("WRONGTYPE"), "{error}");
 }

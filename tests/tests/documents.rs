@@ -17,10 +17,11 @@ const DOCUMENT: &str = "docs/COMMANDS.md";
 const TEMPLATE: &str = "tests/documents/commands.md";
 const PLACE: &str = "<!-- tables -->\n";
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     Group::String,
     Group::Generic,
     Group::Load,
+    Group::Limit,
     Group::Connection,
     Group::Server,
     Group::Cluster,
@@ -31,6 +32,7 @@ fn title(group: Group) -> &'static str {
         Group::String => "Strings",
         Group::Generic => "Keys",
         Group::Load => "Loading",
+        Group::Limit => "Rate limits",
         Group::Connection => "Connections",
         Group::Server => "Server",
         Group::Cluster => "Cluster",
@@ -171,13 +173,7 @@ fn every_config_parameter_is_documented() {
 fn every_metric_is_documented_as_it_explains_itself() {
     let text = tree::text("docs/METRICS.md");
     let larder = Dev::with(&["--shards", "1", "--replicas", "1", "--admin-port", "0"]);
-    let screen = larder.process.stdout();
-    let admin = screen
-        .iter()
-        .find_map(|line| line.trim().strip_prefix("admin"))
-        .and_then(|rest| rest.trim().strip_prefix("http "))
-        .expect("the admin port is on the screen");
-    let page = tool::http_get(admin.parse().unwrap(), "/metrics");
+    let page = tool::http_get(larder.admin(), "/metrics");
     let told = page
         .lines()
         .filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));

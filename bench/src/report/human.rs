@@ -56,6 +56,9 @@ impl fmt::Display for Report {
                 reads as f64 / left.max(1) as f64
             )?;
         }
+        for node in &self.nodes {
+            writeln!(f, "{node}")?;
+        }
         if self.unsent > 0 {
             let unsent = thousands(self.unsent as f64);
             writeln!(f, "behind: {unsent} operations were due and never sent")?;

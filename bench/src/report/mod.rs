@@ -9,6 +9,7 @@ use crate::{
     load::Load,
     phase::Measurement,
     recorder::{Errors, Recorder},
+    shares::Share,
 };
 
 pub use human::thousands;
@@ -46,6 +47,8 @@ pub struct Report {
     pub server_cpu: Option<CpuReport>,
     /// CPU time of this process. Near one core a thread: it may have been the bottleneck.
     pub own_cpu: CpuReport,
+    /// What each node answered, of those that were named.
+    pub nodes: Vec<Share>,
 }
 
 /// The load, as it was asked for.
@@ -133,6 +136,7 @@ impl Report {
             writes: Latency::new(&recorder.writes),
             server_cpu: measurement.server_cpu.map(cpu),
             own_cpu: cpu(measurement.own_cpu),
+            nodes: Vec::new(),
         }
     }
 

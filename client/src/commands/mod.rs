@@ -2,12 +2,14 @@
 
 mod counters;
 mod keys;
+mod limits;
 mod many;
 mod server;
 mod strings;
 mod versions;
 
 pub use keys::Ttl;
+pub use limits::{Limit, Limited};
 pub use versions::{Swap, Version, Versioned};
 
 use crate::argument::Argument;

@@ -5,6 +5,8 @@ use std::{
     time::Instant,
 };
 
+use larder_proxy::now_ms;
+
 use super::{
     Subject, origins,
     text::{
@@ -15,7 +17,8 @@ use super::{
 use crate::{
     allocator::Allocator,
     cluster::{Directory, Followed, ShardRecord},
-    engine::Stats,
+    engine::{Millis, Stats},
+    hot::HotKey,
     memory,
     peer::{Counters, MemberStatus},
 };
@@ -24,6 +27,7 @@ use crate::{
 struct Reading<'a> {
     subject: &'a Subject,
     stats: Stats,
+    hottest: Option<HotKey>,
     member: MemberStatus,
     /// The shard that the node is assigned to.
     shard: Option<(&'a str, &'a ShardRecord)>,
@@ -33,7 +37,7 @@ struct Reading<'a> {
 type Number = fn(&Reading<'_>) -> Option<f64>;
 
 /// Name, kind, help, and where the number comes from.
-const OF_NODES: [(&str, Kind, &str, Number); 30] = [
+const OF_NODES: [(&str, Kind, &str, Number); 32] = [
     (
         "larder_keys",
         Gauge,
@@ -111,6 +115,18 @@ const OF_NODES: [(&str, Kind, &str, Number); 30] = [
         Gauge,
         "Memory for who keeps copies of which keys.",
         |r| Some(r.subject.node.engine().watched_bytes() as f64),
+    ),
+    (
+        "larder_hot_key_rate",
+        Gauge,
+        "Requests per second for the key that is used most, as an estimate.",
+        |r| Some(r.hottest.as_ref().map_or(0.0, |hot| hot.rate)),
+    ),
+    (
+        "larder_hot_key_share_ratio",
+        Gauge,
+        "Part of all requests for keys that is for that key, from 0 to 1.",
+        |r| Some(r.hottest.as_ref().map_or(0.0, |hot| hot.share)),
     ),
     (
         "larder_serving",
@@ -277,6 +293,7 @@ pub(super) fn text(followed: &Followed, subjects: &[Subject]) -> String {
         .map(|subject| Reading {
             subject,
             stats: subject.node.engine().stats(),
+            hottest: subject.node.engine().hot().hottest(Millis(now_ms())),
             member: subject.membership.status(),
             shard: directory
                 .shard_of(&subject.node.identity().name)

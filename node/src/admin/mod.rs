@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! GET /metrics   Prometheus text
+//! GET /hotkeys   the keys that are used most, as JSON
 //! GET /healthz   200 while the process lives
 //! GET /readyz    200 when every node of the process serves or is in sync; else 503, and why not
 //! ```
 
+mod hot_keys;
 mod metrics;
 mod origins;
 mod readiness;
@@ -88,6 +90,7 @@ impl Admin {
     pub(crate) async fn serve(self, listener: AdminListener) {
         let routes = Router::new()
             .route("/metrics", get(metrics))
+            .route("/hotkeys", get(hot_keys))
             .route("/healthz", get(|| async { "alive\n" }))
             .route("/readyz", get(ready))
             .with_state(Arc::new(self));
@@ -104,6 +107,11 @@ impl Admin {
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     let text = metrics::text(&admin.followed, &admin.subjects);
     ([(header::CONTENT_TYPE, METRICS_TYPE)], text)
+}
+
+async fn hot_keys(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    let page = hot_keys::page(&admin.subjects);
+    ([(header::CONTENT_TYPE, "application/json")], page)
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {

@@ -88,6 +88,26 @@ pub enum CommandError {
     /// The reason of a failure that is too long.
     #[error("ERR message exceeds the maximum of {max} bytes", max = larder_proto::limits::LOAD_MESSAGE_BYTES_MAX)]
     MessageTooLong,
+    /// A number of a rate limit that is too small.
+    #[error("ERR {name} must be an integer of {least} or more")]
+    TooSmall {
+        /// Which one.
+        name: &'static str,
+        /// The least that makes sense.
+        least: i64,
+    },
+    /// A rate limit that is finer than what it is kept in.
+    #[error("ERR count may be 1000000 for each millisecond of period-ms at most")]
+    LimitTooFast,
+    /// A rate limit whose times go beyond 64 bits.
+    #[error("ERR (max-burst + 1) * period-ms / count may be 100 years at most")]
+    LimitTooLong,
+    /// A key that is to be a rate limit, and that something else has written.
+    #[error("WRONGTYPE The key holds something other than a rate limit")]
+    NoLimit,
+    /// A number of hot keys that is none, or more than are counted.
+    #[error("ERR COUNT must be an integer from 1 to {max}", max = crate::hot::HOT_KEYS_MAX)]
+    HotKeysCount,
     /// A key that has to exist does not.
     #[error("ERR no such key")]
     NoSuchKey,

@@ -6,7 +6,9 @@
 //! ```text
 //! strings   get  set  append  range  counter  lcs
 //! loads     load
+//! limits    limit
 //! keys      delete  exists  expire  ttl  rename  object  scan  flush
+//! hot keys  hot
 //! shared    error (what a command is refused for)   value (the type a command asks for)
 //!           expiry (EX, PX, EXAT, PXAT)   long_double (INCRBYFLOAT's numbers)
 //! ```
@@ -23,7 +25,9 @@ mod expire;
 mod expiry;
 mod flush;
 mod get;
+mod hot;
 mod lcs;
+mod limit;
 mod load;
 mod long_double;
 mod object;
@@ -102,6 +106,7 @@ pub fn execute(
     if access == Access::Replica && !command.flags.contains(Flags::READONLY) {
         return Err(Closed);
     }
+    engine.hot().used_by(command, args, now);
     let start = out.mark();
     let mut call = Call {
         engine,
@@ -134,7 +139,10 @@ pub(crate) fn with_stripe<R>(
 ) -> Result<(R, Position), Closed> {
     let mut stripe = engine.enter(Slot::of(key), access, now)?;
     let result = work(&mut stripe);
-    Ok((result, stripe.position()))
+    let position = stripe.position();
+    drop(stripe);
+    engine.hot().used(key, now);
+    Ok((result, position))
 }
 
 impl<'a> Call<'a> {

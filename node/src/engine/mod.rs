@@ -8,6 +8,7 @@
 //!   |                          \--- Watched: who keeps copies of what
 //!   |-- Queues: new entries in order, under the policy S3-FIFO
 //!   |-- used, population: totals, brought up to date under each stripe's lock
+//!   |-- HotKeys: what is used most (see `hot`)
 //!   |-- Log: every write's effect, appended under the stripe's lock
 //!   '-- Disposer: frees what was flushed, on a thread of its own
 //! ```
@@ -63,6 +64,7 @@ use foldhash::quality::FixedState;
 use larder_proto::{Slot, limits::VALUE_BYTES_MAX};
 use parking_lot::Mutex;
 
+use crate::hot::HotKeys;
 use crate::log::Log;
 
 pub use copy::CopyEntry;
@@ -146,6 +148,7 @@ pub struct Engine {
     lease_bytes: Apart<AtomicUsize>,
     /// What watched keys take of it.
     watched_bytes: Apart<AtomicUsize>,
+    hot: Apart<HotKeys>,
     disposer: Disposer,
 }
 
@@ -188,6 +191,7 @@ impl Engine {
             random: Apart(Random::new(config.seed)),
             lease_bytes: Apart(AtomicUsize::new(0)),
             watched_bytes: Apart(AtomicUsize::new(0)),
+            hot: Apart(HotKeys::new(config.seed)),
             disposer: Disposer::default(),
         }
     }
@@ -200,6 +204,11 @@ impl Engine {
     /// The log this engine appends to.
     pub fn log(&self) -> &Arc<Log> {
         &self.log
+    }
+
+    /// Which keys are used most.
+    pub(crate) fn hot(&self) -> &HotKeys {
+        &self.hot.0
     }
 
     /// How many entries there are, those past their deadline and not yet dropped included.
@@ -297,7 +306,7 @@ impl Engine {
 
     /// Memory that the engine takes when empty.
     fn fixed_memory(&self) -> usize {
-        size_of_val(&*self.stripes)
+        size_of_val(&*self.stripes) + HotKeys::HEAP_BYTES
     }
 
     fn hash(&self, key: &[u8]) -> u32 {

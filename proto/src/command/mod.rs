@@ -74,6 +74,8 @@ pub enum Merge {
     Sum,
     /// Arrays are joined: of a split command in the order of its keys, else one after the other.
     Array,
+    /// Arrays of arrays are joined, those with the highest second element first.
+    Ranked,
     /// All must be `OK`.
     Ok,
 }
@@ -85,6 +87,7 @@ pub enum Group {
     Generic,
     String,
     Load,
+    Limit,
     Connection,
     Server,
     Cluster,
@@ -97,6 +100,7 @@ impl Group {
             Group::Generic => "generic",
             Group::String => "string",
             Group::Load => "load",
+            Group::Limit => "limit",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",

@@ -71,6 +71,9 @@ macro_rules! command_table {
             LoadGet "load.get" -4 (WRITE | FAST) (1, 1, 1) Slot node load::get Load "Larder 0.1.0" "O(1)" "Returns the value of a key, or who loads it: the caller, or another, for whom it waits.";
             LoadSet "load.set" -4 (WRITE | DENY_OOM | FAST) (1, 1, 1) Slot node load::set Load "Larder 0.1.0" "O(1)" "Sets the value of a key that was loaded, unless it was written or deleted meanwhile.";
 
+            // Rate limits
+            Limit "limit" -5 (WRITE | DENY_OOM | FAST) (1, 1, 1) Slot node limit::limit Limit "Larder 0.1.0" "O(1)" "Takes from what a key allows in a period of time, or tells when there will be as much.";
+
             // Connections
             Auth "auth" -2 (NO_SCRIPT | LOADING | STALE | FAST | NO_AUTH) (0, 0, 0) Session front auth::auth Connection "1.0.0" "O(1)" "Authenticates the connection.";
             Client "client" -2 () (0, 0, 0) Session front container::unknown_subcommand Connection "2.4.0" "Depends on subcommand." "A container for client connection commands.";
@@ -107,6 +110,7 @@ macro_rules! command_table {
             DbSize "dbsize" 1 (READONLY | FAST) (0, 0, 0) Every(Sum) node scan::dbsize Server "1.0.0" "O(1)" "Returns the number of keys in the cluster.";
             FlushAll "flushall" -1 (WRITE) (0, 0, 0) Every(Ok) node flush::flush Server "1.0.0" "O(N) where N is the number of keys in the cluster" "Removes all keys of the cluster.";
             FlushDb "flushdb" -1 (WRITE) (0, 0, 0) Every(Ok) node flush::flush Server "1.0.0" "O(N) where N is the number of keys in the cluster" "Removes all keys of the cluster.";
+            HotKeys "hotkeys" -1 (READONLY | ADMIN) (0, 0, 0) Every(Ranked) node hot::hotkeys Server "Larder 0.1.0" "O(1)" "Returns the keys that are used most at the moment, with requests per second and percent.";
             Info "info" -1 (LOADING | STALE) (0, 0, 0) Session front info::info Server "1.0.0" "O(1)" "Returns information and statistics about the server.";
             Memory "memory" -2 () (0, 0, 0) Session front container::unknown_subcommand Server "4.0.0" "Depends on subcommand." "A container for memory diagnostics commands.";
             MemoryHelp "memory|help" 2 (LOADING | STALE) (0, 0, 0) Session front container::help Server "4.0.0" "O(1)" "Returns helpful text about the different subcommands.";

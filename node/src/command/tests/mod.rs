@@ -2,6 +2,7 @@
 
 mod access;
 mod keys;
+mod limit;
 mod load;
 mod properties;
 mod strings;
