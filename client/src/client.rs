@@ -214,11 +214,14 @@ impl Client {
     /// Sends a command and reads its reply.
     pub(crate) async fn run<T: FromReply>(&self, args: &[Argument<'_>]) -> Result<T, Error> {
         let request = Request::new(args)?;
-        let outcome = self.run_request(request, args).await;
-        if let Some(near) = &self.inner.near {
-            near.sent(request.command, args.len(), |index| args[index].as_bytes());
-        }
-        decode(request, outcome?)
+        // When the call ends, and be it that nobody waits for it any more.
+        let _forgets = self
+            .inner
+            .near
+            .as_ref()
+            .map(|near| Forgets { near, request });
+        let reply = self.run_request(request, args).await?;
+        decode(request, reply)
     }
 
     async fn run_request(
@@ -284,6 +287,20 @@ impl Client {
             }
         }
         Ok(Reply::Null)
+    }
+}
+
+/// Drops the copies of what a command may have written.
+struct Forgets<'a> {
+    near: &'a Near,
+    request: Request<'a>,
+}
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        let Request { command, args } = self.request;
+        self.near
+            .sent(command, args.len(), |index| args[index].as_bytes());
     }
 }
 

@@ -135,6 +135,7 @@ impl Node {
                     return Ok(Ok(answer(Answer::Hit(value.clone()))));
                 }
                 Some(Outcome::Failed(message)) => {
+                    self.released_for(position, reign).await?;
                     return Ok(Ok(answer(Answer::Failed(message.clone()))));
                 }
                 None => return Ok(Ok(timed_out())),

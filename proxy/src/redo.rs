@@ -149,10 +149,10 @@ struct Unit {
     places: Vec<usize>,
     /// The slots of its keys; none: it is for one shard whatever keys that has.
     slots: Vec<Slot>,
-    /// Whether it may be done twice.
+    /// Whether it changes nothing.
     reads: bool,
-    /// Whether it may have changed something all the same.
-    writes: bool,
+    /// Whether it may be done twice.
+    repeatable: bool,
     /// What the last attempt has brought; `None`: it has not been made.
     outcome: Option<Outcome>,
     /// Whether the outcome is final.
@@ -189,7 +189,7 @@ impl<'a> Work<'a> {
             let again = match &unit.outcome {
                 Some(Ok(reply)) => is_refused(reply),
                 Some(Err(PipeError::NotSent(_))) | None => true,
-                Some(Err(PipeError::Lost(_))) => unit.reads,
+                Some(Err(PipeError::Lost(_))) => unit.repeatable,
             };
             let final_now = unit.done || !again || self.is_overtaken(index);
             self.units[index].done = final_now;
@@ -267,14 +267,14 @@ impl<'a> Work<'a> {
 
 impl Unit {
     fn new(root: usize, command: Bytes, places: Vec<usize>) -> Unit {
-        let (slots, reads, writes) = with_args(&command, |command, args| {
+        let (slots, reads, repeatable) = with_args(&command, |command, args| {
             let keys = command.key_indices(args.len());
             let slots: Vec<Slot> = match command.route {
                 Route::SlotNumber => slot_number(args).into_iter().collect(),
                 _ => keys.map(|index| Slot::of(&args[index])).collect(),
             };
-            let writes = !command.flags.contains(Flags::READONLY);
-            (slots, is_read(command), writes)
+            let reads = command.flags.contains(Flags::READONLY);
+            (slots, reads, command.is_repeatable())
         })
         .unwrap_or_default();
         Unit {
@@ -283,7 +283,7 @@ impl Unit {
             places,
             slots,
             reads,
-            writes,
+            repeatable,
             outcome: None,
             done: false,
         }
@@ -344,9 +344,7 @@ impl Unit {
             Some(Ok(reply)) => reply.clone(),
             None => failure("CLUSTERDOWN", "the time was up before it was sent"),
             Some(Err(error @ PipeError::NotSent(_))) => failure("CLUSTERDOWN", &error.to_string()),
-            Some(Err(error)) if self.reads && !self.writes => {
-                failure("CLUSTERDOWN", &error.to_string())
-            }
+            Some(Err(error)) if self.reads => failure("CLUSTERDOWN", &error.to_string()),
             Some(Err(error)) => failure(
                 "UNCERTAIN",
                 &format!("{error}; the command may have been executed"),

@@ -230,15 +230,15 @@ impl Session {
                 .settle(&front, &view, &self.out, &mut self.woven)
                 .await;
             mem::swap(&mut self.out, &mut self.woven);
-            if let Some(copies) = &front.copies {
-                // Before anybody is told that it was done.
-                copies.forget(&mem::take(&mut self.written));
-            }
             if let Some(park) = self.asked.take() {
                 self.parked = Park::instead(&mut self.out, last, || Some(park));
             }
             self.woven.clear();
             self.window.learn(commands, self.out.len());
+        }
+        if let Some(copies) = &self.front.copies {
+            // Before anybody is told that it was done.
+            copies.forget(&mem::take(&mut self.written));
         }
         self.in_place.release(&*self.front.backend).await?;
         if let Some(wait) = self.wait.take() {

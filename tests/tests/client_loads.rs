@@ -318,6 +318,35 @@ async fn many_keys_are_loaded_with_one_call() {
     assert_eq!(text(error), "the loader failed: down");
 }
 
+#[test]
+fn a_runtime_that_ends_while_a_key_is_loaded_gives_it_back() {
+    let larder = Dev::start();
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let origin = Origin::default();
+    let first = runtime();
+    first.block_on(async {
+        let client = connect(&larder).await;
+        let load = origin.slow(Ok::<_, String>("never".to_owned()));
+        tokio::spawn(async move {
+            let options = LoadOptions::new();
+            client
+                .get_or_load::<String, _, _, _>("k", &options, load)
+                .await
+        });
+        until_asked(&origin, 1).await;
+    });
+    drop(first);
+    runtime().block_on(async {
+        let client = connect(&larder).await;
+        client.invalidate(["k"]).await.unwrap();
+        let options = LoadOptions::new();
+        let found: Loaded = client
+            .get_or_load("k", &options, origin.quick("found"))
+            .await;
+        assert_eq!(found.unwrap(), "found");
+    });
+}
+
 #[tokio::test]
 async fn without_the_cluster_each_process_loads_for_itself() {
     let larder = Dev::start();

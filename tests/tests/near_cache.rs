@@ -54,11 +54,13 @@ async fn what_changes_is_shown_soon_whoever_changes_it() {
         let key = format!("key:{number}");
         other.ask(&format!("SET {key} old"));
         assert_eq!(until_near(&client, &key).await.as_deref(), Some("old"));
-        let (change, expected) = match number % 5 {
+        let (change, expected) = match number % 7 {
             0 => (format!("SET {key} new"), Some("new")),
             1 => (format!("APPEND {key} er"), Some("older")),
             2 => (format!("DEL {key}"), None),
             3 => (format!("GETDEL {key}"), None),
+            4 => (format!("PEXPIRE {key} 20"), None),
+            5 => (format!("GETEX {key} PX 20"), None),
             _ => ("FLUSHALL".to_owned(), None),
         };
         other.ask(&change);
@@ -268,7 +270,9 @@ fn a_proxy_keeps_copies_of_what_is_read_often_and_shows_what_it_has_written() {
         let before = hits(&mut through);
         wait::until("a copy", || {
             (0..40).for_each(|_| {
-                assert_eq!(through.ask("GET hot").text(), (number - 1).to_string());
+                // Within the bound it may also be what was there before.
+                let shown: i64 = through.ask("GET hot").text().parse().unwrap();
+                assert!((number - 2..number).contains(&shown), "{shown}");
             });
             hits(&mut through) > before
         });

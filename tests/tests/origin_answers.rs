@@ -232,7 +232,8 @@ fn the_circuit_closes_when_the_origin_answers_again() {
     let (larder, _folder) = origin.dev(&["--shards", "1"], table);
     let mut client = larder.connect();
     until_get(&mut client, "img:a", "ORIGIN img: circuit open");
-    assert_eq!(origin.count(), 2);
+    // A trial may have come between.
+    assert!((2..=3).contains(&origin.count()), "{}", origin.count());
     until_get(&mut client, "img:a", "well");
     assert_eq!(origin.count(), 4);
 }

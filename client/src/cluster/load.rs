@@ -12,10 +12,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Response, Status};
 
 use super::Cluster;
-use crate::dial;
+use crate::{backoff::Backoff, dial};
 
-/// A node that does not answer is asked again after this long.
+/// A node that does not answer is asked again after this long, at most; then twice as long, and so on.
 const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(320);
 
 /// What a node says: its answer, or the error that it refuses with. An error: it does not serve the key, or not now, and
 /// whoever does may be asked.
@@ -79,6 +80,7 @@ impl Cluster {
         until: Instant,
         whom: &A,
     ) -> Result<A::Answer, String> {
+        let mut backoff = Backoff::new(PAUSE, PAUSE_MAX);
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let left_ms = u64::try_from(left.as_millis()).unwrap_or(LEASE_MS_MAX);
@@ -100,7 +102,7 @@ impl Cluster {
                     tracing::debug!(%slot, reason, "asking for a load again");
                     self.refresh();
                     tokio::select! {
-                        () = sleep(PAUSE) => {}
+                        () = sleep(backoff.pause().min(left)) => {}
                         _ = self.changed(topology.epoch) => {}
                     }
                 }

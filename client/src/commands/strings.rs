@@ -1,10 +1,12 @@
 //! Strings.
 
+use tokio::time::{Instant, timeout_at};
+
 use super::word;
 use crate::{
     argument::ToArgument,
     client::{Client, decode},
-    error::Error,
+    error::{Error, ErrorKind},
     from_reply::FromReply,
     request::Request,
     set_options::{Expiry, SetOptions},
@@ -22,11 +24,21 @@ impl Client {
     /// ```
     pub async fn get<T: FromReply>(&self, key: impl ToArgument) -> Result<T, Error> {
         let key = key.to_argument();
-        if let Some(reply) = self.get_near(key.as_bytes()).await {
-            let args = [word("get"), key];
+        let args = [word("get"), key];
+        if self.inner.near.is_none() {
+            return self.run(&args).await;
+        }
+        let deadline = Instant::now() + self.inner.timeout;
+        if let Some(reply) = self.get_near(args[1].as_bytes()).await {
             return decode(Request::new(&args)?, reply);
         }
-        self.run(&[word("get"), key]).await
+        match timeout_at(deadline, self.run(&args)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let message = format!("no answer within {:?}", self.inner.timeout);
+                Err(Error::new(ErrorKind::Timeout, message).context("get", None))
+            }
+        }
     }
 
     /// Sets a key (`SET`). It lives until evicted, whatever time to live it had.

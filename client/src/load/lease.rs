@@ -135,7 +135,8 @@ impl LoadOptions {
     }
 }
 
-/// The right to load a key. If it is dropped before it was said what came of it, nobody has to wait until it runs out.
+/// The right to load a key. If it is dropped before it was said what came of it, it is given back: one of those who wait
+/// has it then.
 #[derive(Debug)]
 pub(super) struct Lease {
     client: Client,
@@ -167,7 +168,13 @@ impl Lease {
             value.clone(),
         ];
         options.append(&mut args);
-        self.finish(&args).await;
+        if let Err(error) = self.finish(&args).await
+            && matches!(error.kind(), ErrorKind::Server { .. })
+        {
+            // Those who wait would wait until the lease runs out.
+            let message = format!("the value cannot be kept: {error}");
+            self.failed(&message, options).await;
+        }
     }
 
     /// Tells that there is nothing to load.
@@ -195,17 +202,22 @@ impl Lease {
             ttl.into_iter()
                 .flat_map(|ttl| [word("px"), milliseconds(ttl)]),
         );
-        self.finish(&args).await;
+        // Who waits is told by the lease's end at the latest.
+        let _ = self.finish(&args).await;
     }
 
-    async fn finish(&mut self, args: &[Argument<'_>]) {
+    async fn finish(&mut self, args: &[Argument<'_>]) -> Result<(), Error> {
         self.open = false;
         match self.client.run::<Reply>(args).await {
             Ok(Reply::Null) => {
                 tracing::debug!("what was loaded was not stored: the key was changed meanwhile");
+                Ok(())
             }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "nobody was told of a load"),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "nobody was told of a load");
+                Err(error)
+            }
         }
     }
 }
@@ -216,8 +228,10 @@ impl Drop for Lease {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
-            let lease = Lease::new(&self.client, &self.key, std::mem::take(&mut self.token));
-            runtime.spawn(lease.fail(format!("{ERROR}the load was abandoned"), None));
+            let mut lease = Lease::new(&self.client, &self.key, std::mem::take(&mut self.token));
+            // A runtime that ends drops what it is given at once.
+            lease.open = false;
+            runtime.spawn(lease.fail(String::new(), None));
         }
     }
 }

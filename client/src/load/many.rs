@@ -59,16 +59,24 @@ impl Client {
                 found => found?,
             };
             let (mut leads, mut refreshes, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+            // Told when what this call is to load is loaded: others wait for that.
+            let mut failed = None;
             for (key, found) in pending.into_iter().zip(found) {
                 match found {
-                    Found::Value(value) => drop(values.insert(key, read(value)?)),
+                    Found::Value(value) => match read(value) {
+                        Ok(value) => drop(values.insert(key, value)),
+                        Err(error) => failed = Some(error),
+                    },
                     Found::Lead(lease, Some(stale)) => {
                         refreshes.push((key.clone(), lease));
-                        values.insert(key, read(stale)?);
+                        match read(stale) {
+                            Ok(value) => drop(values.insert(key, value)),
+                            Err(error) => failed = Some(error),
+                        }
                     }
                     Found::Lead(lease, None) => leads.push((key, lease)),
                     Found::Absent => {}
-                    Found::Failed(message) => return Err(LoadError::Elsewhere(message)),
+                    Found::Failed(message) => failed = Some(LoadError::Elsewhere(message)),
                     Found::Busy => busy.push(key),
                 }
             }
@@ -78,6 +86,9 @@ impl Client {
             if !leads.is_empty() {
                 let loading = self.lead_many(leads, options, loader.clone());
                 values.extend(loading.await.unwrap_or(Err(LoadError::Panicked))?);
+            }
+            if let Some(error) = failed {
+                return Err(error);
             }
             // Those that others load take their time together, and what this call is to load comes with the next round.
             let mut waited = Vec::new();

@@ -32,7 +32,7 @@ use bytes::Bytes;
 use larder_proto::resp::Reply;
 use parking_lot::Mutex;
 use singleflight_async::SingleFlight;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     argument::{Argument, ToArgument},
@@ -272,7 +272,12 @@ impl Client {
                 }
             });
         // In a task of its own: the right to load may come when nobody waits any more.
-        match tokio::spawn(waiting).await {
+        let waited = match timeout_at(until, tokio::spawn(waiting)).await {
+            Ok(waited) => waited,
+            // Another who waits has more time.
+            Err(_) => return Err(LoadError::WaitTimeout(options.longest_wait())),
+        };
+        match waited {
             Ok(Waited::Lead(lease)) => Ok(lease.lock().take()),
             Ok(Waited::Ended) => Ok(None),
             Ok(Waited::Absent) => Err(LoadError::Absent),

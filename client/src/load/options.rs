@@ -151,7 +151,7 @@ impl LoadOptions {
         };
         args.extend([Argument::borrowed(b"px"), milliseconds(ttl)]);
         if self.stale > Duration::ZERO {
-            let stale = duration_ms(self.stale).min(LEASE_MS_MAX).to_string();
+            let stale = duration_ms(self.stale).min(i64::MAX as u64).to_string();
             args.extend([Argument::borrowed(b"stale"), Argument::owned(stale.into())]);
         }
         if self.jitter_percent > 0 {

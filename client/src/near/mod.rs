@@ -4,9 +4,9 @@
 //!  get --+-- copy, valid ------------------------------------------------> caller
 //!        |                                                   stream of a node's changes and echoes
 //!        |                                                        | changed: drop the copy,
-//!        '-- enter as a reader --> GET, PTTL in a watched batch   |          spoil its readers
+//!        '-- enter as a reader --> GET, LOAD.TTL, watched         |          count it for its readers
 //!                                       | reply                   v
-//!                                       '--> copy, unless spoiled meanwhile --> caller
+//!                                       '--> copy, unless it has changed meanwhile --> caller
 //! ```
 //!
 //! A copy is valid while the stream lasts that was there when it was read, and an echo says that everything has been told
@@ -37,7 +37,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use larder_proto::{
     Slot,
-    command::{Command, Flags, Route},
+    command::{Command, Route},
     resp::{Reply, encode_command},
 };
 use moka::sync::Cache;
@@ -82,14 +82,16 @@ struct Copy {
 #[derive(Debug, Default)]
 struct Readers {
     count: usize,
-    /// The key has changed since the first of them began.
-    spoiled: bool,
+    /// How often the key has changed since the first of them began.
+    changes: u64,
 }
 
 /// One of them.
 struct Reader<'a> {
     near: &'a Near,
     key: Bytes,
+    /// How often the key had changed when it began.
+    changes: u64,
 }
 
 impl Near {
@@ -142,8 +144,15 @@ impl Near {
 
     /// Begins to read a key.
     fn read(&self, key: Bytes) -> Reader<'_> {
-        self.readers.entry(key.clone()).or_default().count += 1;
-        Reader { near: self, key }
+        let mut readers = self.readers.entry(key.clone()).or_default();
+        readers.count += 1;
+        let changes = readers.changes;
+        drop(readers);
+        Reader {
+            near: self,
+            key,
+            changes,
+        }
     }
 
     /// A key is not what it was.
@@ -151,7 +160,7 @@ impl Near {
         self.changes.fetch_add(1, Relaxed);
         // First the readers: none of them makes a copy after that.
         if let Some(mut readers) = self.readers.get_mut(key) {
-            readers.spoiled = true;
+            readers.changes += 1;
         }
         self.copies.invalidate(key);
     }
@@ -160,7 +169,7 @@ impl Near {
     fn changed_all(&self) {
         self.readers
             .iter_mut()
-            .for_each(|mut readers| readers.spoiled = true);
+            .for_each(|mut readers| readers.changes += 1);
         self.copies.invalidate_all();
     }
 
@@ -171,7 +180,7 @@ impl Near {
         arguments: usize,
         argument: impl Fn(usize) -> &'a [u8],
     ) {
-        if command.flags.contains(Flags::READONLY) {
+        if !command.may_alter_keys() {
             return;
         }
         if matches!(command.route, Route::Every(_)) {
@@ -204,7 +213,7 @@ impl Reader<'_> {
         let Some(readers) = self.near.readers.get(&self.key) else {
             return;
         };
-        if !readers.spoiled {
+        if readers.changes == self.changes {
             let copy = Copy {
                 // The reply is a part of something longer.
                 value: Bytes::copy_from_slice(value),
@@ -284,7 +293,7 @@ impl Client {
         let start = Instant::now();
         let ticket = pipe.enqueue_watched(session.subscriber, 2, 2 * key.len() + 64, |buffer| {
             encode_command([&b"get"[..], key].into_iter(), buffer);
-            encode_command([&b"pttl"[..], key].into_iter(), buffer);
+            encode_command([&b"load.ttl"[..], key].into_iter(), buffer);
         });
         let flight = Flight::new(pipe, ticket);
         let deadline = (start + self.inner.timeout).into();
@@ -296,14 +305,14 @@ impl Client {
         if matches!(read, Reply::Error(_)) {
             return None;
         }
-        let until = match left {
-            Reply::Integer(-1) => start + near.options.ttl,
-            // From before it was asked: the copy goes no later than the key.
-            Reply::Integer(left) => {
-                start + Duration::from_millis(u64::try_from(left).unwrap_or_default())
-            }
+        let left = match left {
+            Reply::Integer(-1) => near.options.ttl,
+            Reply::Integer(left @ 1..) => Duration::from_millis(left.unsigned_abs()),
+            // What is stale is to be asked for: that has it loaded anew.
             _ => return Some(read),
         };
+        // From before it was asked: the copy goes no later than the value is fresh.
+        let until = start + left.min(near.options.ttl);
         if let Reply::Bulk(value) = &read {
             reader.keep(value, session, until);
         }

@@ -33,15 +33,16 @@ impl NearCache {
         }
     }
 
-    /// Keeps a copy no longer than this, and no longer than the key has to live. Default: a minute.
+    /// Keeps a copy no longer than this, and no longer than the value is fresh. Default: a minute; at most a year.
     pub fn ttl(mut self, ttl: Duration) -> NearCache {
-        self.ttl = ttl;
+        const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+        self.ttl = ttl.min(TTL_MAX);
         self
     }
 
     /// Shows no value that was not current some time during so long before the call: not when the connection to its
     /// node is lost, and not across a failover. What is told of changes usually comes within milliseconds; this is what
-    /// holds if it does not come at all. Default: a second; at least 20 milliseconds.
+    /// holds if it does not come at all. Within it, a read may show what is older than the one before did. Default: a second; at least 20 milliseconds.
     pub fn staleness(mut self, staleness: Duration) -> NearCache {
         self.staleness = staleness.max(Duration::from_millis(20));
         self
@@ -56,7 +57,7 @@ pub struct NearStats {
     pub hits: u64,
     /// Reads that went to a node.
     pub misses: u64,
-    /// Changes of which it was told.
+    /// Changes of which it was told, and writes of its own client.
     pub changes: u64,
     /// Copies that it has, about.
     pub entries: u64,

@@ -70,7 +70,9 @@ impl<'a> Options<'a> {
             let word = call.arg(at);
             let mut rest = call.args.from(at + 1).iter();
             if word.eq_ignore_ascii_case(b"STALE") && at + 1 < call.args.len() {
-                options.stale_ms = call.milliseconds(at + 1, 0)?;
+                let stale_ms = u64::try_from(call.integer(at + 1)?);
+                options.stale_ms =
+                    stale_ms.map_err(|_| CommandError::InvalidExpire(call.command.name))?;
             } else if word.eq_ignore_ascii_case(b"JITTER") && at + 1 < call.args.len() {
                 let percent = u64::try_from(call.integer(at + 1)?);
                 options.jitter_percent = percent.map_err(|_| CommandError::Jitter)?;
@@ -120,7 +122,8 @@ impl FillLifetime {
             };
         };
         let span = latest.since(now);
-        let fresh_until = now.plus(span - engine.jitter(span, jitter_percent));
+        let latest = latest.0 - engine.jitter(span, jitter_percent);
+        let fresh_until = Millis(latest);
         Ok(match stale_ms {
             0 => Lifetime::until(Some(fresh_until)),
             _ => Lifetime {
@@ -138,6 +141,26 @@ pub(super) fn set(call: &mut Call<'_>) -> Result<(), CommandError> {
     call.locked(key, |stripe, out| {
         let stored = stripe.store(key, token, value, memory, lifetime)?;
         answer(out, stored);
+        Ok(())
+    })
+}
+
+/// As PTTL, but until the value is stale: 0, if it is.
+pub(super) fn ttl(call: &mut Call<'_>) -> Result<(), CommandError> {
+    let key = call.arg(1);
+    call.locked(key, |stripe, out| {
+        let now = stripe.now();
+        let left = match stripe.peek(key).map(|entry| entry.lifetime()) {
+            None => -2,
+            Some(Lifetime {
+                deadline,
+                fresh_until,
+            }) => match fresh_until.or(deadline) {
+                None => -1,
+                Some(until) => i64::try_from(until.since(now)).unwrap_or(i64::MAX),
+            },
+        };
+        out.integer(left);
         Ok(())
     })
 }

@@ -36,8 +36,9 @@ use super::time::{Lifetime, Millis};
 
 pub use joined::{Joined, Renewed};
 
-/// Most bytes of memory that an engine's leases take.
+/// Most bytes of memory that an engine's leases take, and which part of its limit at most.
 const LEASES_BYTES_MAX: usize = 64 * 1024 * 1024;
+const LEASES_PART: usize = 16;
 
 /// About what a lease takes beside its key: two places in maps, and what those who wait share.
 const LEASE_BYTES: usize = 288;
@@ -297,8 +298,8 @@ impl Locked<'_> {
         Ok(true)
     }
 
-    /// Ends a load without a value; everybody who asks is told why until then, if that is given. False: the token is
-    /// void.
+    /// Ends a load without a value; everybody who asks is told why until then, if that is given and there is memory for
+    /// it. Without a word, the right to load is given back, and one of those who wait has it. False: the token is void.
     pub fn fail(
         &mut self,
         key: &[u8],
@@ -309,11 +310,19 @@ impl Locked<'_> {
         let Some(standing) = self.redeem(key, token) else {
             return Ok(false);
         };
+        let until = until.filter(|&until| until > self.now);
+        if message.is_empty() && until.is_none() {
+            self.ended.add(standing, Outcome::Void);
+            return Ok(true);
+        }
         let message = Bytes::copy_from_slice(message);
         self.ended.add(standing, Outcome::Failed(message.clone()));
-        if let Some(until) = until.filter(|&until| until > self.now) {
+        // What is remembered leaves room for leases.
+        if let Some(until) = until
+            && self.engine.lease_bytes() < self.engine.lease_bytes_max() / 2
+        {
             let state = State::Failed(message);
-            self.stand(key, Standing { until, state })?;
+            let _ = self.stand(key, Standing { until, state });
         }
         Ok(true)
     }
@@ -344,7 +353,7 @@ impl Locked<'_> {
         self.void(key);
         let bytes = standing.bytes(key);
         let lease_bytes = &self.engine.lease_bytes.0;
-        if lease_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > LEASES_BYTES_MAX {
+        if lease_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.engine.lease_bytes_max() {
             lease_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(EngineError::TooManyLoads);
         }
@@ -411,6 +420,13 @@ impl Engine {
     /// Bytes of memory that leases take, and failures that are remembered.
     pub fn lease_bytes(&self) -> usize {
         self.lease_bytes.0.load(Ordering::Relaxed)
+    }
+
+    fn lease_bytes_max(&self) -> usize {
+        match self.memory_limit() {
+            0 => LEASES_BYTES_MAX,
+            limit => LEASES_BYTES_MAX.min(limit / LEASES_PART),
+        }
     }
 
     /// Drops leases that have run out. Locks every stripe, one after the other, if there are any leases.

@@ -266,6 +266,8 @@ impl<'a> Locked<'a> {
             return true;
         }
         if self.entry(place).deadline() != deadline {
+            // Copies end by the deadline that they were read with.
+            self.tell_watchers(key);
             let version = self.append(Effect::Deadline { key, deadline });
             self.stripe.change(place, |entry| {
                 entry.set_version(version);

@@ -34,6 +34,14 @@ pub(super) struct Watched {
     bytes: usize,
 }
 
+/// Subscribers of a key that are looked through for one, from the newest on: to be told twice does no harm.
+const LOOKED_THROUGH: usize = 16;
+
+fn is_among(subscriber: &Subscriber, subscribers: &[Arc<Subscriber>]) -> bool {
+    let mut newest = subscribers.iter().rev().take(LOOKED_THROUGH);
+    newest.any(|other| other.id() == subscriber.id())
+}
+
 fn bytes_of(key: &[u8], subscribers: usize) -> usize {
     KEY_BYTES + key.len() + SUBSCRIPTION_BYTES * subscribers
 }
@@ -77,9 +85,12 @@ impl Locked<'_> {
         }
         self.stripe.watched.get_or_insert_default();
         self.of_watched(|watched| match watched.by_key.get_mut(key) {
+            Some(subscribers) if is_among(subscriber, subscribers) => {}
             Some(subscribers) => {
                 let before = subscribers.len();
-                subscribers.retain(|other| !other.is_gone() && other.id() != subscriber.id());
+                if before == subscribers.capacity() {
+                    subscribers.retain(|other| !other.is_gone());
+                }
                 subscribers.push(Arc::clone(subscriber));
                 watched.bytes -= SUBSCRIPTION_BYTES * before;
                 watched.bytes += SUBSCRIPTION_BYTES * subscribers.len();

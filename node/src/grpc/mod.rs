@@ -2,6 +2,7 @@
 
 mod cluster;
 mod data;
+mod lingering;
 mod pipe;
 mod server;
 pub mod typed;

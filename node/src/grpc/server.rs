@@ -24,7 +24,7 @@ use tonic::{
     transport::Server,
 };
 
-use super::{cluster::ClusterService, data::DataService};
+use super::{cluster::ClusterService, data::DataService, lingering::Lingering};
 use crate::node::Node;
 
 /// What a peer may send on one stream, and on one connection, before it is read: a few long values.
@@ -125,7 +125,11 @@ async fn serve_on_worker(
         .max_frame_size(FRAME_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .add_routes(routes(node, guard, &stop).await);
-    let incoming = ReceiverStream::new(connections).map(TcpStream::from_std);
+    let ending = stop.clone();
+    let incoming = ReceiverStream::new(connections).map(move |connection| {
+        let socket = TcpStream::from_std(connection)?;
+        Ok::<_, io::Error>(Lingering::new(socket, ending.clone()))
+    });
     let stopped = async move { drop(stop.wait_for(|stopping| *stopping).await) };
     if let Err(error) = server.serve_with_incoming_shutdown(incoming, stopped).await {
         tracing::error!(%error, "the gRPC server ended");

@@ -229,7 +229,10 @@ impl Node {
                     self.released_for(*position, reign).await?;
                     return Ok(Ok(present(value.clone(), position.0)));
                 }
-                Some(Outcome::Failed(message)) => return Ok(told(message)),
+                Some(Outcome::Failed(message)) => {
+                    self.released_for(position, reign).await?;
+                    return Ok(told(message));
+                }
                 Some(Outcome::Void) | None => {
                     let (name, ms) = (origin.name(), patience.as_millis());
                     let message = format!("{name}: not loaded within {ms} ms");

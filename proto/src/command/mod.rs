@@ -240,6 +240,11 @@ impl Command {
             || matches!(self.id, Id::LoadGet | Id::LoadSet | Id::LoadFail)
     }
 
+    /// Whether a key may hold something else after it. Who asks to load a key changes nothing yet.
+    pub fn may_alter_keys(&self) -> bool {
+        !self.flags.contains(Flags::READONLY) && !matches!(self.id, Id::LoadGet | Id::LoadFail)
+    }
+
     /// The indices of its keys among this many arguments.
     pub fn key_indices(&self, arguments: usize) -> impl Iterator<Item = usize> + use<> {
         let KeyPositions { first, last, step } = self.keys;

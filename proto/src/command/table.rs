@@ -74,6 +74,8 @@ macro_rules! command_table {
             // Rate limits
             Limit "limit" -5 (WRITE | DENY_OOM | FAST) (1, 1, 1) Slot node limit::limit Limit "Larder 0.1.0" "O(1)" "Takes from what a key allows in a period of time, or tells when there will be as much.";
 
+            LoadTtl "load.ttl" 2 (READONLY | FAST) (1, 1, 1) Slot node load::ttl Load "Larder 0.1.0" "O(1)" "Returns for how many milliseconds the value of a key is fresh.";
+
             // Connections
             Auth "auth" -2 (NO_SCRIPT | LOADING | STALE | FAST | NO_AUTH) (0, 0, 0) Session front auth::auth Connection "1.0.0" "O(1)" "Authenticates the connection.";
             Client "client" -2 () (0, 0, 0) Session front container::unknown_subcommand Connection "2.4.0" "Depends on subcommand." "A container for client connection commands.";

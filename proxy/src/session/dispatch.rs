@@ -105,7 +105,7 @@ impl Session {
 
     /// A command may write: there are to be no copies of what was there before.
     fn note_written(&mut self, command: &Command, args: Args<'_>) {
-        if command.route == Route::Session || command.flags.contains(Flags::READONLY) {
+        if command.route == Route::Session || !command.may_alter_keys() {
             return;
         }
         match &mut self.written {

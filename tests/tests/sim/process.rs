@@ -104,7 +104,7 @@ impl Process {
     ) -> Process {
         let config = EngineConfig {
             // Of its own, for tokens of leases come from it.
-            seed: 1000 * id.node as u64 + u64::from(id.number),
+            seed: (id.node as u64) << 40 | u64::from(id.number) << 20,
             ..EngineConfig::default()
         };
         let engine = Arc::new(Engine::new(config, Arc::new(Log::new())));

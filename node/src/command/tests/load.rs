@@ -111,12 +111,15 @@ fn what_is_stale_is_shown_while_one_loads_it_anew() {
     let token = session.lead("LOAD.GET a 1000 0");
     session.asks(&format!("LOAD.SET a {token} 1 PX 100 STALE 400"), "+OK");
     session.asks("PTTL a", ":500");
+    session.asks("LOAD.TTL a", ":100");
+    session.asks("LOAD.TTL none", ":-2");
     session.asks("LOAD.GET a 1000 0", "*2 HIT 1");
     session.now = START.plus(100);
     let reply = session.line("LOAD.GET a 1000 0");
     let words: Vec<_> = reply.split(' ').collect();
     assert_eq!((words[0], words[1], words[3]), ("*3", "LEAD", "1"));
     session.asks("LOAD.GET a 1000 0", "*2 STALE 1");
+    session.asks("LOAD.TTL a", ":0");
     session.asks("GET a", "1");
     // It could not be loaded: those who ask have what there is, and nobody loads it for a while.
     let fail = format!("LOAD.FAIL a {} broken PX 50", words[2]);
@@ -173,6 +176,39 @@ fn failures_are_remembered_as_long_as_is_said() {
     session.asks("LOAD.GET a 1000 0", "*2 HIT 1");
     session.line("DEL a");
     session.lead("LOAD.GET a 1000 0");
+}
+
+#[test]
+fn a_lease_that_is_given_back_is_the_next_ones() {
+    let session = Session::new();
+    let token = session.lead("LOAD.GET a 1000 0");
+    session.asks(&format!("LOAD.FAIL a {token} ''"), "+OK");
+    session.lead("LOAD.GET a 1000 0");
+    // What has been stale since before now is gone when it would have been.
+    let token = session.lead("LOAD.GET b 1000 0");
+    let past = START.0 - 300;
+    session.asks(
+        &format!("LOAD.SET b {token} 1 PXAT {past} STALE 1000"),
+        "+OK",
+    );
+    session.asks("PTTL b", ":700");
+    session.asks("LOAD.TTL b", ":0");
+}
+
+#[test]
+fn failures_leave_room_for_leases() {
+    let session = Session::new();
+    let message = "m".repeat(4000);
+    for number in 0..20_000 {
+        let token = session.lead(&format!("LOAD.GET {number} 1000 0"));
+        session.asks(
+            &format!("LOAD.FAIL {number} {token} {message} PX 100000"),
+            "+OK",
+        );
+    }
+    session.lead("LOAD.GET 0x 1000 0");
+    session.lead("LOAD.GET 19999 1000 0");
+    session.asks("LOAD.GET 1 1000 0", &format!("*2 FAILED {message}"));
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl Locked<'_> {
         if self.is_leased(key, token)
             && let Some(place) = self.live(key)
         {
+            self.tell_watchers(key);
             self.remove_at(place);
         }
         self.fail(key, token, message, until)
