@@ -87,6 +87,12 @@ pub(crate) enum Written {
     All,
 }
 
+impl Written {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Written::Keys(keys) if keys.is_empty())
+    }
+}
+
 impl Default for Written {
     fn default() -> Written {
         Written::Keys(Vec::new())

@@ -60,7 +60,7 @@ impl Session {
         slot: Slot,
     ) {
         let shard = view.topology.owner(slot);
-        if self.front.copies.is_some() && self.read_near(command, args, shard) {
+        if self.front.copies.is_some() && self.read_near(command, args) {
             return;
         }
         if view.local == Some(shard) {
@@ -93,9 +93,9 @@ impl Session {
         }
     }
 
-    /// Answers a `GET` with a copy, if there is one. What is on its way to the key's shard is not overtaken.
-    fn read_near(&mut self, command: &Command, args: Args<'_>, shard: usize) -> bool {
-        if command.id != Id::Get || self.batch.has_commands_for(shard) {
+    /// Answers a `GET` with a copy, if there is one. No write that is on its way is overtaken.
+    fn read_near(&mut self, command: &Command, args: Args<'_>) -> bool {
+        if command.id != Id::Get || !self.written.is_empty() {
             return false;
         }
         let copies = self.front.copies.as_ref();
