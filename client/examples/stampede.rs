@@ -21,6 +21,8 @@ use larder_client::{Client, LoadOptions};
 use tokio::{task::JoinSet, time::sleep};
 
 const TASKS: usize = 64;
+/// What each reader does between two reads: else the machine is full, and all wait for it.
+const PAUSE: Duration = Duration::from_millis(2);
 const MEASURED: Duration = Duration::from_secs(4);
 const TTL: Duration = Duration::from_secs(12);
 /// How long the origin takes.
@@ -108,6 +110,7 @@ async fn read(
                 let value: Result<String, _> = client.get_or_load(key, &options, load).await;
                 taken.push(began.elapsed());
                 value.map_err(|error| error.to_string())?;
+                sleep(PAUSE).await;
             }
             Ok::<_, String>(taken)
         });
