@@ -264,41 +264,48 @@ fn holds(entries: usize) {
         longest.note(start.elapsed());
     }
     longest.tell("step of expiry");
+    // What the machine does to a thread that touches no memory.
+    let mut longest = Longest::new();
+    for number in 0..entries {
+        let start = Instant::now();
+        black_box((0..1000).fold(number, |sum, step| black_box(sum ^ step)));
+        longest.note(start.elapsed());
+    }
+    longest.tell("microsecond of counting");
 }
 
-/// The longest of what one thread does. What was interrupted, as far as Linux tells, does not count: on a machine of few
-/// cores that is nearly all of what lasts.
+/// The longest of what one thread does. What was interrupted, as far as Linux tells, does not count.
+#[derive(Default)]
 struct Longest {
     longest: Duration,
     /// Since `slices` was looked at.
     recent: Duration,
+    /// How many took more than a millisecond, interrupted or not.
+    long: usize,
     count: usize,
     slices: u64,
 }
 
 impl Longest {
-    /// So many are thrown away together.
-    const WINDOW: usize = 256;
-
     fn new() -> Longest {
+        let slices = scheduled(2);
         Longest {
-            longest: Duration::ZERO,
-            recent: Duration::ZERO,
-            count: 0,
-            slices: slices(),
+            slices,
+            ..Longest::default()
         }
     }
 
     fn note(&mut self, taken: Duration) {
         self.recent = self.recent.max(taken);
+        self.long += usize::from(taken > Duration::from_millis(1));
         self.count += 1;
-        if self.count == Longest::WINDOW {
+        if self.count == 256 {
             self.look();
         }
     }
 
     fn look(&mut self) {
-        let slices = slices();
+        let slices = scheduled(2);
         if slices == self.slices {
             self.longest = self.longest.max(self.recent);
         }
@@ -307,7 +314,11 @@ impl Longest {
 
     fn tell(mut self, name: &str) {
         self.look();
-        println!("longest {name}: {:.3} ms", milliseconds(self.longest));
+        let longest = milliseconds(self.longest);
+        println!(
+            "longest {name}: {longest:.3} ms; more than 1 ms, interrupted or not: {}",
+            self.long
+        );
     }
 }
 
@@ -461,11 +472,6 @@ fn rate(name: &str, count: usize, work: impl FnOnce()) {
 /// What this thread has had so far: on a shared machine the clock counts the others' work too.
 fn processor_time() -> Duration {
     Duration::from_nanos(scheduled(0))
-}
-
-/// How often this thread has begun to run.
-fn slices() -> u64 {
-    scheduled(2)
 }
 
 /// A field of what Linux tells a thread of its times: nanoseconds run, nanoseconds waited, and times begun.
