@@ -1,28 +1,44 @@
 //! Waiting for values that nodes have to load from where they come from.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use larder_proto::{
     Slot, filling,
     resp::{Decoded, Decoder, Limits, Reply},
-    schema::GetRequest,
+    schema::{GetRequest, GetResponse},
 };
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep_until, timeout_at},
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    cluster::{Ask, Asked, Cluster},
+    failure::Failure,
 };
-
-use crate::{cluster::Cluster, failure::Failure};
-
-/// A node that does not serve the key is asked again after this long.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether a reply to `GET` says that its value has to be loaded.
 pub(crate) fn is_filling(reply: &Reply) -> bool {
     reply
         .error()
         .is_some_and(|text| filling::wait_ms(text).is_some())
+}
+
+/// The node that serves a key, asked for its value; no answer: there was none in time.
+struct Owner<'a> {
+    cluster: &'a Cluster,
+    slot: Slot,
+    key: Bytes,
+}
+
+impl Ask for Owner<'_> {
+    type Answer = Option<GetResponse>;
+
+    async fn ask(&self, _: u64) -> Asked<Option<GetResponse>> {
+        let key = self.key.clone();
+        let answer = self.cluster.get(self.slot, GetRequest { key }).await?;
+        Ok(answer.map(Some))
+    }
+
+    fn in_vain(&self) -> Result<Option<GetResponse>, String> {
+        Ok(None)
+    }
 }
 
 /// The value of a key, once it is there.
@@ -32,21 +48,11 @@ pub(crate) async fn fill(
     deadline: Instant,
 ) -> Result<Reply, Failure> {
     let slot = Slot::of(&key);
-    let mut why = "no answer in time".to_owned();
-    loop {
-        let request = GetRequest { key: key.clone() };
-        match timeout_at(deadline, cluster.get(slot, request)).await {
-            Ok(Ok(Ok(response))) => return Ok(response.value.map_or(Reply::Null, Reply::Bulk)),
-            Ok(Ok(Err(message))) => return Ok(Reply::Error(message.into())),
-            Ok(Err(error)) => why = error,
-            Err(_) => {}
-        }
-        if Instant::now() + PAUSE >= deadline {
-            sleep_until(deadline).await;
-            return Err(Failure::Refused(format!("CLUSTERDOWN {why}").into()));
-        }
-        cluster.refresh();
-        sleep_until(Instant::now() + PAUSE).await;
+    let owner = Owner { cluster, slot, key };
+    match cluster.ask_until(slot, deadline, &owner).await {
+        Ok(Some(response)) => Ok(response.value.map_or(Reply::Null, Reply::Bulk)),
+        Ok(None) => Err(Failure::Refused("CLUSTERDOWN no answer in time".into())),
+        Err(message) => Ok(Reply::Error(message.into())),
     }
 }
 

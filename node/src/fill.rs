@@ -1,9 +1,15 @@
 //! Those who wait for a missing key to be loaded, and what they are told.
 
-use std::sync::OnceLock;
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{sleep_until, timeout_at},
+};
 
 use crate::log::Position;
 
@@ -35,6 +41,16 @@ impl Fill {
     pub fn end(&self, outcome: Outcome) {
         if self.outcome.set(outcome).is_ok() {
             self.ended.notify_waiters();
+        }
+    }
+
+    /// Waits for the end, of the load or of its lease, which runs out after so long; `None`: the time is up.
+    pub async fn ended_by(&self, lease: Duration, until: Instant) -> Option<&Outcome> {
+        // The lease's time is the engine's; it runs out at the first moment past it.
+        let lease_ends = Instant::now() + lease + Duration::from_millis(1);
+        tokio::select! {
+            ended = timeout_at(until.into(), self.ended()) => ended.ok(),
+            () = sleep_until(lease_ends.into()) => Some(&Outcome::Void),
         }
     }
 

@@ -14,7 +14,6 @@ use larder_proto::{
     schema::{Lead, LoadRequest, LoadResponse, Timeout, load_response::Outcome as Answer},
 };
 use larder_proxy::now_ms;
-use tokio::time::{sleep_until, timeout_at};
 
 use crate::{
     command::{Access, Closed, CommandError, string_of, with_stripe},
@@ -121,13 +120,7 @@ impl Node {
                     }));
                 }
             };
-            // The lease's time is the engine's; it runs out at the first moment past it.
-            let lease_ends = Instant::now() + lease + Duration::from_millis(1);
-            let ended = tokio::select! {
-                ended = timeout_at(until.into(), fill.ended()) => ended.ok(),
-                () = sleep_until(lease_ends.into()) => Some(&Outcome::Void),
-            };
-            match ended {
+            match fill.ended_by(lease, until).await {
                 Some(Outcome::Void) => {}
                 // What ended the load did so in the reign in which it began: leases survive none.
                 Some(Outcome::Filled { value, position }) => {

@@ -12,7 +12,6 @@ use larder_proto::{
     schema::{GetRequest, GetResponse},
 };
 use larder_proxy::now_ms;
-use tokio::time::{sleep_until, timeout_at};
 
 use super::{
     Origin, Origins,
@@ -217,12 +216,7 @@ impl Node {
                 let key = Bytes::copy_from_slice(key);
                 self.load_of(origins, origin, key, token).begin();
             }
-            let lease_ends = Instant::now() + left + Duration::from_millis(1);
-            let ended = tokio::select! {
-                ended = timeout_at(until.into(), fill.ended()) => ended.ok(),
-                () = sleep_until(lease_ends.into()) => Some(&Outcome::Void),
-            };
-            match ended {
+            match fill.ended_by(left, until).await {
                 // Written or deleted meanwhile, or the reign is over.
                 Some(Outcome::Void) if Instant::now() < until => {}
                 Some(Outcome::Filled { value, position }) => {
