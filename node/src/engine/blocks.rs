@@ -3,6 +3,7 @@
 use std::mem;
 use std::ops::Range;
 
+use super::chunked::Chunked;
 use super::size_class::{allocated, shares_pages};
 
 /// Bits of an address for the place in a block.
@@ -80,10 +81,10 @@ struct Fill {
 #[repr(C)]
 pub(super) struct Blocks {
     /// By themselves, so that what every reader of a record has to look at stays small.
-    memory: Vec<Box<[u8]>>,
-    fills: Vec<Fill>,
+    memory: Chunked<Box<[u8]>>,
+    fills: Chunked<Fill>,
     /// Numbers of blocks that are not there.
-    vacant: Vec<u32>,
+    vacant: Chunked<u32>,
     /// The block that is appended to.
     open: Option<u32>,
     /// Where the next search for a block to empty begins.
@@ -105,9 +106,7 @@ impl Blocks {
     }
 
     fn numbers_bytes(&self) -> usize {
-        allocated(self.memory.capacity() * size_of::<Box<[u8]>>())
-            + allocated(self.fills.capacity() * size_of::<Fill>())
-            + allocated(self.vacant.capacity() * size_of::<u32>())
+        self.memory.heap_bytes() + self.fills.heap_bytes() + self.vacant.heap_bytes()
     }
 
     /// One more than the highest number of a block.
@@ -188,13 +187,9 @@ impl Blocks {
         let number = self.memory.len();
         // Tens of millions of objects in one stripe beside what is plenty.
         assert!(number < 1 << BLOCK_BITS, "a block has an address");
-        if number == self.memory.capacity() {
-            self.memory.reserve_exact(number / 4 + 1);
-            self.fills.reserve_exact(number / 4 + 1);
-            self.numbers = self.numbers_bytes();
-        }
         self.memory.push(Box::default());
         self.fills.push(Fill::default());
+        self.numbers = self.numbers_bytes();
         number
     }
 
@@ -252,11 +247,12 @@ impl Blocks {
     /// `vacated`. Tells whether there are blocks after them.
     pub(super) fn relocate(&mut self, numbers: Range<usize>, vacated: &mut Vec<Box<[u8]>>) -> bool {
         let end = numbers.end.min(self.memory.len());
-        let those = &mut self.memory[numbers.start.min(end)..end];
-        let small = |block: &&mut Box<[u8]>| !block.is_empty() && shares_pages(block.len());
-        for block in those.iter_mut().filter(small) {
-            let copy = block.clone();
-            vacated.push(mem::replace(block, copy));
+        for number in numbers.start..end {
+            let block = &mut self.memory[number];
+            if !block.is_empty() && shares_pages(block.len()) {
+                let copy = block.clone();
+                vacated.push(mem::replace(block, copy));
+            }
         }
         end < self.memory.len()
     }
@@ -284,7 +280,7 @@ impl Address {
 impl Blocks {
     /// What is in the blocks, after a recount has agreed with everything that is kept count of.
     pub(super) fn recounted(&self, dead_in: impl Fn(&[u8]) -> usize) -> Vec<&[u8]> {
-        let filled = self.memory.iter().zip(&self.fills);
+        let filled = self.memory.iter().zip(self.fills.iter());
         let filled: Vec<_> = filled
             .map(|(block, fill)| (&block[..fill.used.into()], fill))
             .collect();

@@ -15,6 +15,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::blocks::BLOCK_BITS;
+use super::chunked::Chunked;
 use super::size_class::allocated;
 use super::time::Millis;
 
@@ -33,26 +34,21 @@ const STALE_MIN: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     /// When each block is due, in units; `NEVER`, like those that are not here, if it has no deadlines.
-    due: Vec<u64>,
+    due: Chunked<u64>,
     /// Invariant: has an item for every block that is due some time.
     items: BinaryHeap<Reverse<u64>>,
 }
 
 impl Deadlines {
     pub(super) fn heap_bytes(&self) -> usize {
-        allocated(self.items.capacity() * size_of::<u64>())
-            + allocated(self.due.capacity() * size_of::<u64>())
+        allocated(self.items.capacity() * size_of::<u64>()) + self.due.heap_bytes()
     }
 
     /// Notes that an entry of the block has this deadline.
     pub(super) fn arm(&mut self, block: usize, deadline: Millis) {
         let unit = unit(deadline);
-        if block >= self.due.len() {
-            let missing = block + 1 - self.due.len();
-            if block >= self.due.capacity() {
-                self.due.reserve_exact(missing + block / 8);
-            }
-            self.due.resize(block + 1, NEVER);
+        while self.due.len() <= block {
+            self.due.push(NEVER);
         }
         if unit < self.due[block] {
             self.due[block] = unit;

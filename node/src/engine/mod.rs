@@ -23,6 +23,7 @@ mod apply;
 mod arena;
 mod blocks;
 mod change;
+mod chunked;
 mod copy;
 mod deadlines;
 mod drop_slots;
