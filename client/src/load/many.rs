@@ -52,8 +52,11 @@ impl Client {
         while !pending.is_empty() {
             let found = match self.find_many(&pending, options).await {
                 Err(error) if options.bypass && is_unavailable(&error) => {
-                    let loaded = self.run_loader(options, move || loader(pending)).await?;
-                    values.extend(loaded);
+                    let (client, options) = (self.clone(), options.clone());
+                    let loading = tokio::spawn(async move {
+                        client.run_loader(&options, move || loader(pending)).await
+                    });
+                    values.extend(loading.await.unwrap_or(Err(LoadError::Panicked))?);
                     return Ok(values);
                 }
                 found => found?,

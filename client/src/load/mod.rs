@@ -21,6 +21,7 @@ pub use options::LoadOptions;
 
 use std::{
     fmt,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -29,6 +30,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use larder_proto::resp::Reply;
 use parking_lot::Mutex;
 use singleflight_async::SingleFlight;
@@ -235,16 +237,13 @@ impl Client {
         F: Future<Output = Result<T, E>> + Send,
     {
         let start = Instant::now();
-        let mut running = tokio::spawn(async move { loader().await });
-        let ended = timeout(options.load_timeout, &mut running).await;
+        let loading = AssertUnwindSafe(async move { loader().await }).catch_unwind();
+        let ended = timeout(options.load_timeout, loading).await;
         self.inner.loads.took(start.elapsed());
         match ended {
             Ok(Ok(loaded)) => loaded.map_err(LoadError::Loader),
             Ok(Err(_)) => Err(LoadError::Panicked),
-            Err(_) => {
-                running.abort();
-                Err(LoadError::LoaderTimeout(options.load_timeout))
-            }
+            Err(_) => Err(LoadError::LoaderTimeout(options.load_timeout)),
         }
     }
 
