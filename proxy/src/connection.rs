@@ -22,6 +22,7 @@ use crate::{
     registry::{Client, Registered},
     session::{Flow, Session},
     stats::Stats,
+    together,
 };
 
 /// Serves one connection to its end.
@@ -42,6 +43,8 @@ async fn exchange(
     session: &mut Session,
 ) -> io::Result<()> {
     let mut turns = Turns::default();
+    // Whether the others have had their turn since something was received.
+    let mut noted = false;
     loop {
         let before = input.len();
         let flow = session.run(input);
@@ -53,7 +56,7 @@ async fn exchange(
         let busy = before - input.len() > BUSY_BYTES;
         if busy || flow == Flow::Settle {
             yield_now().await;
-        } else if !session.out.is_empty() {
+        } else if !session.out.is_empty() && !noted {
             turns.give().await;
         }
         send(front, socket, session).await?;
@@ -74,20 +77,27 @@ async fn exchange(
             0 => return Ok(()),
             bytes => Stats::add(&front.stats.here().input_bytes, bytes),
         }
+        noted = turns.are_given() && session.note_key(input);
+        if noted {
+            turns.give().await;
+            together::fetch(&*front.backend);
+        }
     }
 }
 
 thread_local! {
-    /// How often any session on this thread has run commands.
+    /// How often any session on this thread has had something to run.
     static RUNS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// When a session lets the others on its thread have their turn before its replies leave. The replies of all then leave
-/// one after the other, and wake a client that waits for several of them once. Where no other has anything to run, that
-/// costs a look at all sockets and gains nothing: then it is tried once in a while only.
+/// When a session lets the others on its thread have their turn: one that has received a single command does so before
+/// that runs, so that the keys of all are fetched together; one that has several, whose keys are fetched together anyway,
+/// before its replies leave. The replies of all leave one after the other, and wake a client that waits for several of
+/// them once. Where no other has anything to run, that costs a look at all sockets and gains nothing: then it is tried
+/// once in a while only.
 #[derive(Debug, Default)]
 struct Turns {
-    /// How often any had run when this one last had.
+    /// How often any had something to run when this one last had.
     last: u64,
     /// Runs for which not to try.
     skipped: u32,
@@ -96,6 +106,12 @@ struct Turns {
 impl Turns {
     const SKIPPED: u32 = 15;
 
+    /// Whether it is to be tried now.
+    fn are_given(&self) -> bool {
+        self.skipped == 0
+    }
+
+    /// Tries, if it is to be tried.
     async fn give(&mut self) {
         let own = RUNS.get() + 1;
         RUNS.set(own);

@@ -31,6 +31,8 @@ pub(crate) struct Input {
     lent: Bytes,
     start: usize,
     decoder: Decoder,
+    /// Length of the command that the decoder has read, if it is complete; else 0.
+    complete: usize,
     /// Length the buffer must reach, from `start`, before decoding can go on.
     needed: usize,
     /// The last bytes that were received filled the buffer: there are more.
@@ -41,6 +43,7 @@ pub(crate) struct Input {
 
 impl Input {
     /// The next command's length, if it is complete.
+    #[inline]
     pub(crate) fn next(&mut self, limits: Limits) -> Result<Option<usize>, ProtocolError> {
         let Input {
             buffer,
@@ -53,12 +56,16 @@ impl Input {
             true => &buffer[*start..],
             false => &lent[*start..],
         };
+        if self.complete > 0 {
+            return Ok(Some(self.complete));
+        }
         if pending.len() < self.needed {
             return Ok(None);
         }
         match decoder.decode(pending, limits)? {
             Decoded::Complete(length) => {
                 self.needed = 0;
+                self.complete = length;
                 // Otherwise unused memory would be kept with it.
                 let fills = pool::rounded(length) >= self.buffer.capacity();
                 if length >= LONG_BYTES_MIN && fills && self.lent.is_empty() {
@@ -105,6 +112,11 @@ impl Input {
         }
     }
 
+    /// Whether the next command, which is complete, is all there is.
+    pub(crate) fn is_lone(&self) -> bool {
+        self.complete > 0 && self.complete == self.len()
+    }
+
     /// The arguments of the complete command.
     pub(crate) fn args(&self) -> Args<'_> {
         let args = self.decoder.args(self.pending());
@@ -129,6 +141,7 @@ impl Input {
     /// Goes on to the command after the complete one of this length.
     pub(crate) fn advance(&mut self, length: usize) {
         self.start += length;
+        self.complete = 0;
         if !self.lent.is_empty() {
             self.take_back();
         }
@@ -168,6 +181,7 @@ impl Input {
     ) -> std::io::Result<usize> {
         if !self.lent.is_empty() {
             self.take_back();
+            self.complete = 0;
         }
         self.make_space();
         let received = socket.read_buf(&mut self.buffer).await?;

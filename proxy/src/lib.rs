@@ -36,6 +36,7 @@ mod session;
 pub mod settings;
 mod slowlog;
 mod stats;
+mod together;
 mod wait;
 mod window;
 mod workers;

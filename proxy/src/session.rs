@@ -24,6 +24,7 @@ use crate::{
     park::Park,
     registry::{Client, Registered},
     stats::Stats,
+    together,
     wait::Wait,
     window::Window,
 };
@@ -195,9 +196,27 @@ impl Session {
         }
     }
 
+    /// Notes the key of a command that came alone, to be fetched [together] with those of other sessions. Tells whether
+    /// it did.
+    pub(crate) fn note_key(&self, input: &mut Input) -> bool {
+        if !self.authenticated || self.front.backend.node().is_none() {
+            return false;
+        }
+        let limits = Limits {
+            bulk_bytes_max: self.front.limits.bulk_bytes_max.load(Relaxed),
+            authenticated: true,
+        };
+        // What is wrong with it is told when it is run.
+        let is_lone = matches!(input.next(limits), Ok(Some(_))) && input.is_lone();
+        let args = is_lone.then(|| input.args());
+        // The second word: for most commands, a key.
+        let key = args.as_ref().and_then(|args| args.get(1));
+        key.inspect(|key| together::note(key)).is_some()
+    }
+
     /// Has the keys of the next commands fetched, if there are several.
     fn warm(&self, input: &mut Input, bulk_bytes_max: usize) {
-        if input.len() < AHEAD_BYTES_MIN || !self.authenticated {
+        if input.len() < AHEAD_BYTES_MIN || input.is_lone() || !self.authenticated {
             return;
         }
         let limits = Limits {
