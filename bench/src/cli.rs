@@ -123,6 +123,9 @@ pub struct LoadOptions {
     /// Keep copies of values in each thread's client, in so many bytes (larder://) [default: none].
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
     pub near_cache: Option<usize>,
+    /// Keep copies only of keys that the nodes call hot.
+    #[arg(long, requires = "near_cache")]
+    pub near_cache_hot_keys: bool,
     /// Open loop: send at this rate, whatever the answers do, and count latency from the intended time [default: closed
     /// loop].
     #[arg(long, value_name = "OPS_PER_SECOND", value_parser = quantity::count)]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use larder_client::NearCache;
 
 use crate::{
     target::Target,
@@ -26,8 +27,8 @@ pub struct Load {
     pub lanes: u64,
     /// Operations in flight on a connection.
     pub depth: usize,
-    /// Bytes of each thread's near cache, if it is to have one.
-    pub near_cache: Option<usize>,
+    /// Each thread's near cache, if it is to have one.
+    pub near_cache: Option<NearCache>,
     /// Operations a second of an open loop; `None`: as fast as the answers come.
     pub rate: Option<f64>,
     /// The phase ends after so many operations, or after so long, whichever comes first.

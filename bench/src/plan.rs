@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use larder_client::NearCache;
 use thiserror::Error;
 
 use crate::{
@@ -84,9 +85,7 @@ pub fn loads(options: &LoadOptions, targets: &[&Target]) -> Result<Vec<Load>, Pl
                 threads: options.threads,
                 lanes,
                 depth,
-                near_cache: options
-                    .near_cache
-                    .filter(|_| target.protocol == Protocol::Larder),
+                near_cache: near_cache(options, target),
                 rate: options.rate.map(|rate| rate as f64),
                 requests: options.requests,
                 length: match options.requests {
@@ -96,6 +95,16 @@ pub fn loads(options: &LoadOptions, targets: &[&Target]) -> Result<Vec<Load>, Pl
             })
         })
         .collect()
+}
+
+fn near_cache(options: &LoadOptions, target: &Target) -> Option<NearCache> {
+    let bytes = options.near_cache?;
+    let near = NearCache::new(bytes as u64);
+    let near = match options.near_cache_hot_keys {
+        true => near.hot_keys_only(),
+        false => near,
+    };
+    (target.protocol == Protocol::Larder).then_some(near)
 }
 
 fn heeded(options: &LoadOptions, targets: &[&Target]) -> Result<(), PlanError> {

@@ -36,8 +36,9 @@
 //! # Keeping copies
 //!
 //! With a [`NearCache`], which is off unless asked for ([`ClientBuilder::near_cache`]), values that are read often are
-//! kept in the client's own memory. Nodes tell it which of them change, and a stated bound says how old what it shows can
-//! be when they cannot.
+//! kept in the client's own memory. Nodes tell it which of them change, and a stated bound says how old what it shows
+//! can be when they cannot. A near cache of [hot keys only](NearCache::hot_keys_only) keeps what the nodes call hot: it
+//! takes the load of a key that everybody asks for off its one node, and leaves all else alone.
 //!
 //! # When something fails
 //!

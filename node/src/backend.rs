@@ -124,6 +124,7 @@ impl Backend for NodeBackend {
             .line("load_waiters", node.waiters.count())
             .bytes("load_lease_memory", engine.lease_bytes() as u64)
             .line("near_cache_clients", node.subscribers.count())
+            .line("near_cache_hot_keys", node.told_hot().keys.len())
             .bytes("near_cache_memory", engine.watched_bytes() as u64);
         origin::tell(node, info);
         standing::tell(node, info);

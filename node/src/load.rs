@@ -19,6 +19,7 @@ use crate::{
     command::{Access, Closed, CommandError, string_of, with_stripe},
     engine::{Ask, Entry, Loaded, Millis, Value},
     fill::{Fill, Outcome},
+    hot::Use,
     log::Position,
     node::Node,
 };
@@ -103,13 +104,19 @@ impl Node {
         loop {
             let reign = self.reign_or_closed()?;
             let now = Millis(now_ms());
-            let (there, position) =
-                with_stripe(self.engine(), key, Access::Primary, now, |stripe| {
+            let (there, position) = with_stripe(
+                self.engine(),
+                key,
+                Use::Other,
+                Access::Primary,
+                now,
+                |stripe| {
                     stripe
                         .load(key, ask)
                         .map_err(CommandError::from)
                         .and_then(told)
-                })?;
+                },
+            )?;
             let (fill, lease) = match there {
                 Ok(Now::Busy(fill, lease)) => (fill, lease),
                 answer => {

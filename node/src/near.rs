@@ -1,20 +1,30 @@
-//! What clients need that keep copies of keys: a node tells each of what has changed.
+//! What clients need that keep copies of keys: a node tells each of what has changed, and which keys are hot.
 
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use dashmap::DashMap;
-use larder_proto::schema::{NearEvents, NearPing};
+use larder_proto::{
+    Slot,
+    schema::{NearEvents, NearPing},
+};
+use larder_proxy::now_ms;
 use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use crate::{
+    engine::Millis,
+    hot::Told,
     log::Position,
     node::Node,
     subscriber::{Event, Missed, Subscriber},
@@ -39,12 +49,22 @@ impl Subscribers {
     }
 }
 
+impl Node {
+    /// The hot keys that those who keep copies are told of at the moment: keys that this node serves as their primary.
+    pub(crate) fn told_hot(&self) -> Arc<Told> {
+        let served = |key: &[u8]| self.engine().admits(Slot::of(key));
+        self.engine().hot().told(Millis(now_ms()), served)
+    }
+}
+
 /// One subscriber for as long as it is connected.
 struct Subscription {
     node: Arc<Node>,
     subscriber: Arc<Subscriber>,
     /// What it is told holds in this reign.
     reign: u64,
+    /// The number of what it was told last about hot keys; 0: nothing yet.
+    told_hot: AtomicU64,
 }
 
 impl Drop for Subscription {
@@ -92,6 +112,7 @@ impl Events {
                 node,
                 subscriber,
                 reign,
+                told_hot: AtomicU64::new(0),
             }),
             pings,
             telling: None,
@@ -120,8 +141,19 @@ impl Subscription {
         if told.echo.is_some() {
             let released = self.node.release(Position::default(), self.reign).await;
             released.map_err(|_| Status::aborted("the node was replaced as the primary"))?;
+            told.hot = self.hot();
         }
         Ok(told)
+    }
+
+    /// Keys that are hot, if that has not been told yet. With the answers to questions, which come at a pace that the
+    /// subscriber has chosen.
+    fn hot(&self) -> Vec<Bytes> {
+        let told = self.node.told_hot();
+        match self.told_hot.swap(told.number, Relaxed) == told.number {
+            true => Vec::new(),
+            false => told.keys.clone(),
+        }
     }
 }
 

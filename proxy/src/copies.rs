@@ -1,8 +1,15 @@
 //! Copies of the values of hot keys, in a proxy: so that the load of one key does not rest on one node.
 //!
-//! Not every read makes a copy. Of those that find none, one in so many fetches one: a key that is asked for often has a
-//! copy within a few reads, and one that is not hardly ever takes the place of another. How old a copy may be is up to the
-//! near cache of the client library, which is told of changes.
+//! Not every read makes a copy. Of those that find none, these do:
+//!
+//! - the next of a key that its node calls hot. The node sees the reads of all clients and proxies: a proxy through
+//!   which few of them come has its copy as soon as any other.
+//! - one in so many of the rest. The nodes call only that hot which is a notable part of all they do; below that are
+//!   many keys that together are as much again, and a proxy with memory for them can spare the nodes their reads as
+//!   well. A key that is asked for often here has a copy within a few reads, and one that is not hardly ever takes the
+//!   place of another. It is by these reads that the proxy comes to listen to a node in the first place.
+//!
+//! How old a copy may be is up to the near cache of the client library, which is told of changes.
 
 use std::{
     cell::Cell,
@@ -15,7 +22,7 @@ use std::{
 use bytes::Bytes;
 use larder_client::{Client, NearCache, NearStats, cluster::Cluster};
 
-/// One of so many reads without a copy fetches one.
+/// One of so many reads without a copy fetches one, of keys that are not called hot.
 const FETCHED_PART: u32 = 32;
 
 /// Most copies that are being fetched at a time.
@@ -47,7 +54,7 @@ impl Copies {
         if copy.is_none() {
             let missed = MISSED.get().wrapping_add(1);
             MISSED.set(missed);
-            if missed.is_multiple_of(FETCHED_PART) {
+            if missed.is_multiple_of(FETCHED_PART) || self.client.near_wants(key) {
                 self.fetch(key);
             }
         }

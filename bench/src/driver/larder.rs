@@ -9,13 +9,16 @@ use super::tasks::{Failure, Remote};
 use crate::{recorder::Answer, target::Target, workload::Key};
 
 /// Connects through the servers of the target, which are the seeds.
-pub(crate) async fn connect(target: &Target, near_cache: Option<usize>) -> Result<Client, String> {
+pub(crate) async fn connect(
+    target: &Target,
+    near_cache: Option<NearCache>,
+) -> Result<Client, String> {
     let mut builder = Client::builder();
     if let Some(login) = &target.login {
         builder = builder.password(&login.password);
     }
-    if let Some(bytes) = near_cache {
-        builder = builder.near_cache(NearCache::new(bytes as u64));
+    if let Some(near) = near_cache {
+        builder = builder.near_cache(near);
     }
     let connected = builder.connect(&target.addresses).await;
     connected.map_err(|error| error.to_string())

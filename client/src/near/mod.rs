@@ -9,6 +9,9 @@
 //!                                       '--> copy, unless it has changed meanwhile --> caller
 //! ```
 //!
+//! The same stream tells which keys are hot, about every second. A near cache of [hot keys
+//! only](NearCache::hot_keys_only) reads all others as if it were not there.
+//!
 //! A copy is valid while the stream lasts that was there when it was read, and an echo says that everything has been told
 //! up to a moment that is not too long ago. What follows:
 //!
@@ -19,6 +22,7 @@
 //! - An echo leaves only while the node's reign lasts: until then nobody else changes its keys. When it ends, or when the
 //!   node gives a slot away, it tells that all its keys changed, or the stream ends.
 
+mod hot;
 mod options;
 mod source;
 
@@ -33,6 +37,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dashmap::DashMap;
 use larder_proto::{
@@ -50,7 +55,8 @@ use crate::{
     commands::word,
     request::Request,
 };
-use source::{Session, Source, nanoseconds};
+use hot::HotKeys;
+use source::{PINGS, Session, Source, nanoseconds};
 
 /// What a copy takes beside its key and value, about.
 const COPY_BYTES: usize = 200;
@@ -63,8 +69,12 @@ pub(crate) struct Near {
     copies: Cache<Bytes, Arc<Copy>>,
     /// Keys that are being read.
     readers: DashMap<Bytes, Readers>,
+    /// Keys that nodes call hot.
+    hot: HotKeys,
     /// By the nodes' addresses.
-    sources: Mutex<HashMap<String, Source>>,
+    sources: ArcSwap<HashMap<String, Arc<Source>>>,
+    /// Held by who opens one.
+    opening: Mutex<()>,
     hits: AtomicU64,
     misses: AtomicU64,
     changes: AtomicU64,
@@ -110,7 +120,9 @@ impl Near {
             origin: Instant::now(),
             copies,
             readers: DashMap::new(),
-            sources: Mutex::default(),
+            hot: HotKeys::new(options.staleness / PINGS),
+            sources: ArcSwap::default(),
+            opening: Mutex::default(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             changes: AtomicU64::new(0),
@@ -124,6 +136,7 @@ impl Near {
             changes: self.changes.load(Relaxed),
             entries: self.copies.entry_count(),
             bytes: self.copies.weighted_size(),
+            hot_keys: self.hot.count(nanoseconds(self.origin)) as u64,
         }
     }
 
@@ -191,19 +204,33 @@ impl Near {
         }
     }
 
-    /// The stream from a node, if there is one. The first who asks for it is in vain.
-    fn session(self: &Arc<Near>, address: &str, cluster: &Cluster) -> Option<Arc<Session>> {
-        let mut sources = self.sources.lock();
-        if let Some(source) = sources.get(address)
-            && !source.is_finished()
-        {
-            return source.session();
+    /// A node as a source of copies. It is listened to from the first time on that somebody asks for it.
+    fn source(self: &Arc<Near>, address: &str, cluster: &Cluster) -> Arc<Source> {
+        if let Some(source) = self.open_source(address) {
+            return source;
+        }
+        let _one_at_a_time = self.opening.lock();
+        if let Some(source) = self.open_source(address) {
+            return source;
         }
         let topology = cluster.topology();
+        let mut sources = HashMap::clone(&self.sources.load());
         sources.retain(|address, _| topology.nodes.iter().any(|node| node.grpc == *address));
-        let source = Source::open(address, cluster.options(), self);
-        sources.insert(address.to_owned(), source);
-        None
+        let source = Arc::new(Source::open(address, cluster.options(), self));
+        sources.insert(address.to_owned(), Arc::clone(&source));
+        self.sources.store(Arc::new(sources));
+        source
+    }
+
+    fn open_source(&self, address: &str) -> Option<Arc<Source>> {
+        let sources = self.sources.load();
+        let source = sources.get(address);
+        source.filter(|source| !source.is_finished()).cloned()
+    }
+
+    /// Whether a copy of a key is to be fetched now because it is hot.
+    fn is_wanted(&self, key: &[u8]) -> bool {
+        self.hot.is_wanted(key, nanoseconds(self.origin))
     }
 }
 
@@ -257,6 +284,13 @@ impl Client {
         copy
     }
 
+    /// Whether nodes call a key hot, and a copy of it should be made now by getting it. Of many who ask at a time, one
+    /// is told so. It says nothing about whether there is a copy already. For programs that serve others.
+    pub fn near_wants(&self, key: &[u8]) -> bool {
+        let near = self.inner.near.as_ref();
+        near.is_some_and(|near| near.is_wanted(key))
+    }
+
     /// Drops the copy of a key that was written in another way than with this client.
     pub fn near_forget(&self, key: &[u8]) {
         if let Some(near) = &self.inner.near {
@@ -283,7 +317,13 @@ impl Client {
     async fn read_watched(&self, near: &Arc<Near>, key: &[u8]) -> Option<Reply> {
         let (slot, cluster) = (Slot::of(key), &self.inner.cluster);
         let pipe = cluster.pipe_for(slot);
-        let session = near.session(pipe.address(), cluster)?;
+        // Also if this key is not hot: the node is to tell when one is.
+        let source = near.source(pipe.address(), cluster);
+        if near.options.hot_keys_only && !near.is_wanted(key) {
+            return None;
+        }
+        let session = source.session()?;
+        drop(source);
         if pipe.is_full() {
             return None;
         }

@@ -21,6 +21,7 @@ pub struct NearCache {
     pub(super) bytes_max: u64,
     pub(super) ttl: Duration,
     pub(super) staleness: Duration,
+    pub(super) hot_keys_only: bool,
 }
 
 impl NearCache {
@@ -30,6 +31,7 @@ impl NearCache {
             bytes_max,
             ttl: Duration::from_secs(60),
             staleness: Duration::from_secs(1),
+            hot_keys_only: false,
         }
     }
 
@@ -37,6 +39,28 @@ impl NearCache {
     pub fn ttl(mut self, ttl: Duration) -> NearCache {
         const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
         self.ttl = ttl.min(TTL_MAX);
+        self
+    }
+
+    /// Keeps copies only of keys that their nodes call hot: of which so many reads come, from all clients together,
+    /// that they are a hundredth of all that the node has to do, and a hundred in a second at least, and more than a
+    /// few to a write. All other reads go to the nodes as if there were no near cache. For the load of a single key
+    /// that is asked for by everybody, this costs hardly any memory. Default: copies of everything that is read, as far
+    /// as there is room.
+    ///
+    /// A node says so within about two seconds. Then the next read makes a copy, which is good as long as any other:
+    /// until the key changes, or for [`NearCache::ttl`]. A key that is no longer called hot goes on counting as hot for
+    /// ten seconds. Since a key with copies is hardly read at its node any more, it may come to be called hot no more,
+    /// by its copies alone: when these are over, its reads go to the node again, until it is called hot again a few
+    /// seconds later. A longer time to live makes that rarer. Reads that replicas answer do not count.
+    ///
+    /// ```
+    /// use larder_client::NearCache;
+    ///
+    /// let near = NearCache::new(16 * 1024 * 1024).hot_keys_only();
+    /// ```
+    pub fn hot_keys_only(mut self) -> NearCache {
+        self.hot_keys_only = true;
         self
     }
 
@@ -63,6 +87,8 @@ pub struct NearStats {
     pub entries: u64,
     /// What they take, about.
     pub bytes: u64,
+    /// Keys that nodes call hot at the moment.
+    pub hot_keys: u64,
 }
 
 impl NearStats {

@@ -1,4 +1,4 @@
-//! Where copies come from: a node that tells of changes for as long as a stream lasts.
+//! Where copies come from: a node that tells of changes, and of hot keys, for as long as a stream lasts.
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Pings are sent so often within the bound of staleness.
-const PINGS: u32 = 4;
+pub(super) const PINGS: u32 = 4;
 
 /// One stream of changes. Whatever was read while it lasted is watched by the node.
 #[derive(Debug)]
@@ -161,7 +161,9 @@ impl Listener {
                     session
                 }
             };
-            let NearEvents { changed, echo, .. } = message;
+            let NearEvents {
+                changed, echo, hot, ..
+            } = message;
             // The changes first: the echo says that they have been told.
             for key in changed {
                 near.changed(&key);
@@ -169,6 +171,7 @@ impl Listener {
             if let Some(sent) = echo {
                 session.as_of.fetch_max(sent, Relaxed);
             }
+            near.hot.told(&hot, nanoseconds(self.origin));
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ struct Reading<'a> {
 type Number = fn(&Reading<'_>) -> Option<f64>;
 
 /// Name, kind, help, and where the number comes from.
-const OF_NODES: [(&str, Kind, &str, Number); 32] = [
+const OF_NODES: [(&str, Kind, &str, Number); 33] = [
     (
         "larder_keys",
         Gauge,
@@ -115,6 +115,12 @@ const OF_NODES: [(&str, Kind, &str, Number); 32] = [
         Gauge,
         "Memory for who keeps copies of which keys.",
         |r| Some(r.subject.node.engine().watched_bytes() as f64),
+    ),
+    (
+        "larder_near_hot_keys",
+        Gauge,
+        "Hot keys that clients which keep copies are told of.",
+        |r| Some(r.subject.node.told_hot().keys.len() as f64),
     ),
     (
         "larder_hot_key_rate",

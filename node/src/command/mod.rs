@@ -45,7 +45,7 @@ use larder_proto::command::{Command, Flags, Route};
 use larder_proto::resp::{Args, Output, integer};
 
 use crate::engine::{Engine, Locked, Millis};
-
+use crate::hot::Use;
 use crate::log::Position;
 
 pub use crate::engine::{Access, Closed};
@@ -128,11 +128,12 @@ pub fn execute(
     Ok(call.position)
 }
 
-/// Runs `work` while the key's stripe is locked. Returns its result and the position that the log must have
-/// acknowledged before anybody may learn of it.
+/// Runs `work`, which uses the key so, while the key's stripe is locked. Returns its result and the position that the
+/// log must have acknowledged before anybody may learn of it.
 pub(crate) fn with_stripe<R>(
     engine: &Engine,
     key: &[u8],
+    made: Use,
     access: Access,
     now: Millis,
     work: impl FnOnce(&mut Locked<'_>) -> R,
@@ -141,7 +142,7 @@ pub(crate) fn with_stripe<R>(
     let result = work(&mut stripe);
     let position = stripe.position();
     drop(stripe);
-    engine.hot().used(key, now);
+    engine.hot().used(key, made, now);
     Ok((result, position))
 }
 

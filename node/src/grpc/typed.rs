@@ -14,6 +14,7 @@ use larder_proto::schema::{
 
 use crate::command::{self, Access, Closed, CommandError, FillLifetime, string_of, with_stripe};
 use crate::engine::{Engine, Entry, Locked, Millis, Token, Value};
+use crate::hot::Use;
 use crate::log::Position;
 
 /// Bytes beside its key and value that a new entry may take, and the longest number.
@@ -26,10 +27,11 @@ pub type Answer<T> = Result<(Result<T, CommandError>, Position), Closed>;
 fn answer<T>(
     engine: &Engine,
     key: &[u8],
+    made: Use,
     now: Millis,
     work: impl FnOnce(&mut Locked<'_>) -> Result<T, CommandError>,
 ) -> Answer<T> {
-    with_stripe(engine, key, Access::Primary, now, work)
+    with_stripe(engine, key, made, Access::Primary, now, work)
 }
 
 /// Refuses a call before it has seen or changed anything.
@@ -42,7 +44,7 @@ fn refuse<T>(engine: &Engine, key: &[u8], error: CommandError) -> Answer<T> {
 
 /// The value of a string key. A long value is shared, not copied.
 pub fn get(engine: &Engine, request: GetRequest, now: Millis) -> Answer<GetResponse> {
-    answer(engine, &request.key, now, |stripe| {
+    answer(engine, &request.key, Use::Get, now, |stripe| {
         let Some(entry) = stripe.get(&request.key) else {
             return Ok(GetResponse::default());
         };
@@ -74,7 +76,7 @@ pub fn set(engine: &Engine, request: SetRequest, now: Millis) -> Answer<SetRespo
         Ok(deadline) => deadline,
         Err(error) => return refuse(engine, &key, error),
     };
-    answer(engine, &key, now, |stripe| {
+    answer(engine, &key, Use::Write, now, |stripe| {
         let applied = holds(condition, stripe.peek(&key));
         if applied {
             stripe.put_shared(&key, value, deadline)?;
@@ -95,7 +97,7 @@ fn holds(condition: Option<Condition>, old: Option<Entry<'_>>) -> bool {
 
 /// Removes a key.
 pub fn delete(engine: &Engine, request: DeleteRequest, now: Millis) -> Answer<DeleteResponse> {
-    answer(engine, &request.key, now, |stripe| {
+    answer(engine, &request.key, Use::Write, now, |stripe| {
         let existed = stripe.remove(&request.key);
         Ok(DeleteResponse { existed })
     })
@@ -107,7 +109,7 @@ pub fn describe(
     request: DescribeRequest,
     now: Millis,
 ) -> Answer<DescribeResponse> {
-    answer(engine, &request.key, now, |stripe| {
+    answer(engine, &request.key, Use::Other, now, |stripe| {
         Ok(match stripe.peek(&request.key) {
             None => DescribeResponse::default(),
             Some(entry) => DescribeResponse {
@@ -129,7 +131,7 @@ pub fn increment(
     if let Err(error) = engine.make_room(request.key.len() + ENTRY_BYTES, now) {
         return refuse(engine, &request.key, error.into());
     }
-    answer(engine, &request.key, now, |stripe| {
+    answer(engine, &request.key, Use::Write, now, |stripe| {
         let value = command::increment(stripe, &request.key, request.by)?;
         Ok(IncrementResponse { value })
     })
@@ -141,7 +143,7 @@ pub fn expire(engine: &Engine, request: ExpireRequest, now: Millis) -> Answer<Ex
         Ok(deadline) => deadline,
         Err(error) => return refuse(engine, &request.key, error),
     };
-    answer(engine, &request.key, now, |stripe| {
+    answer(engine, &request.key, Use::Write, now, |stripe| {
         let existed = stripe.set_deadline(&request.key, deadline);
         Ok(ExpireResponse { existed })
     })
@@ -192,7 +194,7 @@ pub fn store(engine: &Engine, request: StoreRequest, now: Millis) -> Answer<Stor
         Err(error) => return refuse(engine, &key, error),
     };
     // Copied: it is a part of the message, which is longer.
-    answer(engine, &key, now, |stripe| {
+    answer(engine, &key, Use::Write, now, |stripe| {
         let stored = stripe.store(&key, token, &value, None, lifetime)?;
         Ok(StoreResponse { stored })
     })
@@ -217,7 +219,7 @@ pub fn fail(engine: &Engine, request: FailRequest, now: Millis) -> Answer<FailRe
         Ok(checked) => checked,
         Err(error) => return refuse(engine, &key, error),
     };
-    answer(engine, &key, now, |stripe| {
+    answer(engine, &key, Use::Write, now, |stripe| {
         let ended = stripe.fail(&key, token, &message, until)?;
         Ok(FailResponse { ended })
     })

@@ -2,7 +2,7 @@
 
 use crate::engine::Millis;
 
-use super::{HotKey, Standing};
+use super::{HotKey, Standing, Use};
 
 /// Keys that are counted at a time. None that has more than this part of all uses is missed.
 pub(super) const COUNTERS: usize = 256;
@@ -12,6 +12,11 @@ pub(super) const SHOWN_BYTES_MAX: usize = 128;
 
 /// In which time a use comes to count half: it is about what is used now.
 const HALF_LIFE_MS: f64 = 10_000.0;
+
+/// How many GETs a write takes away of what copies spare: those who have one are told, and most of them read again.
+/// There may be many more or less; at any number, copies of what is written nearly as often as it is read spare
+/// nothing.
+const WRITE_COSTS: f64 = 4.0;
 
 /// How often counts are aged, in milliseconds.
 const AGING_MS: u64 = 1_000;
@@ -29,6 +34,10 @@ pub(super) struct Summary {
     marks: [u32; COUNTERS],
     counts: [f64; COUNTERS],
     doubtful: [f64; COUNTERS],
+    /// GETs that copies of the key would spare, less what its writes cost, and how many samples that is from. Of what
+    /// it has for certain: it begins with 0.
+    spared: [f64; COUNTERS],
+    samples: [f64; COUNTERS],
     shown: [Shown; COUNTERS],
     /// Of all uses.
     total: f64,
@@ -106,6 +115,8 @@ impl Summary {
             marks: [0; COUNTERS],
             counts: [0.0; COUNTERS],
             doubtful: [0.0; COUNTERS],
+            spared: [0.0; COUNTERS],
+            samples: [0.0; COUNTERS],
             shown: [Shown::NONE; COUNTERS],
             total: 0.0,
             began: None,
@@ -114,7 +125,7 @@ impl Summary {
     }
 
     /// Counts so many uses of a key with this hash.
-    pub(super) fn count(&mut self, key: &[u8], hash: u64, weight: f64, now: Millis) {
+    pub(super) fn count(&mut self, key: &[u8], hash: u64, made: Use, weight: f64, now: Millis) {
         self.age(now);
         self.total += weight;
         let mark = hash as u32;
@@ -127,10 +138,17 @@ impl Summary {
             let at = self.least();
             self.marks[at] = mark;
             self.doubtful[at] = self.counts[at];
+            (self.spared[at], self.samples[at]) = (0.0, 0.0);
             self.shown[at].set(key, hash);
             at
         });
         self.counts[at] += weight;
+        self.samples[at] += 1.0;
+        self.spared[at] += match made {
+            Use::Get => weight,
+            Use::Write => -WRITE_COSTS * weight,
+            Use::Other => 0.0,
+        };
     }
 
     /// Where the least count is.
@@ -165,14 +183,25 @@ impl Summary {
         if self.total < 1.0 {
             // All has faded. What comes now is not to be spread over the time of rest.
             self.total = 0.0;
-            self.counts = [0.0; COUNTERS];
-            self.doubtful = [0.0; COUNTERS];
+            for tally in self.tallies() {
+                *tally = [0.0; COUNTERS];
+            }
             self.began = Some(now);
             return;
         }
-        for count in self.counts.iter_mut().chain(&mut self.doubtful) {
+        for count in self.tallies().into_iter().flatten() {
             *count *= left;
         }
+    }
+
+    /// All that fades.
+    fn tallies(&mut self) -> [&mut [f64; COUNTERS]; 4] {
+        [
+            &mut self.counts,
+            &mut self.doubtful,
+            &mut self.spared,
+            &mut self.samples,
+        ]
     }
 
     /// The keys used most, with what they certainly have: the hottest first, `most` at most.
@@ -188,6 +217,8 @@ impl Summary {
             key_bytes: self.shown[at].length as usize,
             rate: certain(at) / seconds,
             share: certain(at) / self.total,
+            spared: self.spared[at] / seconds,
+            samples: self.samples[at],
         });
         Standing {
             keys: keys.collect(),

@@ -22,6 +22,7 @@ use crate::{
     engine::{Joined, Locked, Millis, Token, Value},
     fill::{Fill, Outcome},
     grpc::typed,
+    hot::Use,
     log::Position,
     node::Node,
 };
@@ -83,7 +84,7 @@ impl Node {
         out: &mut Output,
     ) -> Result<Position, Closed> {
         let (mark, wait_ms) = (out.mark(), origin.settings.patience_ms());
-        let (there, position) = with_stripe(self.engine(), key, access, now, |stripe| {
+        let (there, position) = with_stripe(self.engine(), key, Use::Get, access, now, |stripe| {
             let Some(entry) = stripe.get(key) else {
                 let failure = stripe.failure(key);
                 return Ok(failure.map_or(There::Missing, There::Failed));
@@ -187,10 +188,14 @@ impl Node {
             let reign = self.reign_or_closed()?;
             let now = Millis(now_ms());
             let lease_ms = origin.settings.patience_ms();
-            let (found, position) =
-                with_stripe(self.engine(), key, Access::Primary, now, |stripe| {
-                    found(stripe, key, lease_ms)
-                })?;
+            let (found, position) = with_stripe(
+                self.engine(),
+                key,
+                Use::Get,
+                Access::Primary,
+                now,
+                |stripe| found(stripe, key, lease_ms),
+            )?;
             let (token, left, fill) = match found {
                 Ok(Found::Loading { token, left, fill }) => (token, left, fill),
                 other => {

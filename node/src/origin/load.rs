@@ -14,6 +14,7 @@ use super::{
 use crate::{
     command::{Access, CommandError, with_stripe},
     engine::{Engine, EngineError, Locked, Millis, Renewed, Token},
+    hot::Use,
 };
 
 /// What is remembered of a key for which its origin has nothing.
@@ -98,7 +99,14 @@ impl Load {
     /// Runs `work` on the key's stripe. A slot that is closed by now has voided the lease.
     fn locked<R>(&self, work: impl FnOnce(&mut Locked<'_>) -> R) -> Option<R> {
         let now = Millis(now_ms());
-        let done = with_stripe(&self.engine, &self.key, Access::Primary, now, work);
+        let done = with_stripe(
+            &self.engine,
+            &self.key,
+            Use::Write,
+            Access::Primary,
+            now,
+            work,
+        );
         done.ok().map(|(result, _)| result)
     }
 

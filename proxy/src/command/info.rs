@@ -73,6 +73,7 @@ fn stats(front: &Front, info: &mut Info) {
             .line("near_cache_misses", near.misses)
             .line("near_cache_changes", near.changes)
             .line("near_cache_keys", near.entries)
+            .line("near_cache_hot_keys", near.hot_keys)
             .bytes("near_cache_memory", near.bytes);
     }
 }
