@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use larder_proto::{
     Slot,
     limits::LEASE_MS_MAX,
-    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, Timeout, load_response::Outcome},
+    schema::{
+        FailRequest, FailResponse, GetRequest, GetResponse, LoadRequest, LoadResponse, Timeout,
+        load_response::Outcome,
+    },
     topology::Topology,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -70,6 +74,16 @@ impl Cluster {
     /// that comes from.
     pub async fn get(&self, slot: Slot, request: GetRequest) -> Asked<GetResponse> {
         answered(self.data_for(slot)?.get(request).await)
+    }
+
+    /// Gives the right to load a key back to the node that serves a slot: one of those who wait has it then.
+    pub async fn give_back(&self, slot: Slot, key: Bytes, token: String) -> Asked<FailResponse> {
+        let request = FailRequest {
+            key,
+            token,
+            ..FailRequest::default()
+        };
+        answered(self.data_for(slot)?.fail(request).await)
     }
 
     /// Asks until there is an answer, or until the time is up. After a failover another node is asked: leases are with the
