@@ -178,7 +178,7 @@ fn a_lease_is_not_lost_with_the_clients_that_waited_for_it() {
         }
         wait::until("all to wait", || waiters(&nodes) == 20);
         // The lease is void and they have all left, and the node learns of both at once.
-        larder.process.signal("STOP");
+        larder.process.pause();
         other.send(&encode(&["DEL", key]));
         drop(waiting);
         larder.process.signal("CONT");

@@ -22,6 +22,9 @@ use crate::{backoff::Backoff, dial};
 const PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(320);
 
+/// For how long it is tried to give a lease back.
+const GIVE_BACK: Duration = Duration::from_secs(2);
+
 /// What a node says: its answer, or the error that it refuses with. An error: it does not serve the key, or not now, and
 /// whoever does may be asked.
 pub type Asked<T> = Result<Result<T, String>, String>;
@@ -64,6 +67,28 @@ impl Ask for Owner<'_> {
     }
 }
 
+/// Who is told that a lease is given back.
+struct Holder<'a> {
+    cluster: &'a Cluster,
+    slot: Slot,
+    request: FailRequest,
+}
+
+impl Ask for Holder<'_> {
+    type Answer = ();
+
+    async fn ask(&self, _: u64) -> Asked<()> {
+        let mut data = self.cluster.data_for(self.slot)?;
+        // False: it was void.
+        let answer = answered(data.fail(self.request.clone()).await)?;
+        Ok(answer.map(|FailResponse { ended: _ }| ()))
+    }
+
+    fn in_vain(&self) -> Result<(), String> {
+        Err("no answer in time".to_owned())
+    }
+}
+
 impl Cluster {
     /// Asks the node that serves a slot for a key of it that is to be loaded if it is missing, once.
     pub async fn load(&self, slot: Slot, request: LoadRequest) -> Asked<LoadResponse> {
@@ -76,14 +101,20 @@ impl Cluster {
         answered(self.data_for(slot)?.get(request).await)
     }
 
-    /// Gives the right to load a key back to the node that serves a slot: one of those who wait has it then.
-    pub async fn give_back(&self, slot: Slot, key: Bytes, token: String) -> Asked<FailResponse> {
+    /// Gives the right to load a key back: one of those who wait has it then. If nobody can be told, it runs out.
+    pub async fn give_back(&self, slot: Slot, key: Bytes, token: String) -> Result<(), String> {
         let request = FailRequest {
             key,
             token,
             ..FailRequest::default()
         };
-        answered(self.data_for(slot)?.fail(request).await)
+        let holder = Holder {
+            cluster: self,
+            slot,
+            request,
+        };
+        self.ask_until(slot, Instant::now() + GIVE_BACK, &holder)
+            .await
     }
 
     /// Asks until there is an answer, or until the time is up. After a failover another node is asked: leases are with the
