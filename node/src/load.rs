@@ -17,7 +17,7 @@ use larder_proxy::now_ms;
 
 use crate::{
     command::{Access, Closed, CommandError, string_of, with_stripe},
-    engine::{Ask, Entry, Loaded, Millis, Value},
+    engine::{Ask, Engine, Entry, Loaded, Millis, Token},
     fill::{Fill, Outcome},
     hot::Use,
     log::Position,
@@ -57,9 +57,45 @@ impl Drop for Waiter<'_> {
 
 /// What there is at once.
 enum Now {
-    Answer(LoadResponse),
+    Answer(Answer),
+    /// The asker is to load the key, and may show what was there before.
+    Lead(Token, Option<Bytes>),
     /// Another loads the key, until then at most.
     Busy(Arc<Fill>, Duration),
+}
+
+/// A lease whose asker has not been told of it. If he never is, because he leaves or the reign is lost, it is given back.
+struct Granted<'a> {
+    engine: &'a Engine,
+    key: &'a [u8],
+    /// None: he has been told.
+    token: Option<Token>,
+}
+
+impl Granted<'_> {
+    /// Names the lease to its asker.
+    fn tell(mut self) -> String {
+        let token = self.token.take();
+        token.map(|token| token.to_string()).unwrap_or_default()
+    }
+}
+
+impl Drop for Granted<'_> {
+    fn drop(&mut self) {
+        let Some(token) = self.token else {
+            return;
+        };
+        let (now, key) = (Millis(now_ms()), self.key);
+        // A slot that is closed by now has voided it.
+        let _ = with_stripe(
+            self.engine,
+            key,
+            Use::Other,
+            Access::Primary,
+            now,
+            |stripe| stripe.fail(key, token, b"", None),
+        );
+    }
 }
 
 impl Node {
@@ -119,12 +155,23 @@ impl Node {
             )?;
             let (fill, lease) = match there {
                 Ok(Now::Busy(fill, lease)) => (fill, lease),
-                answer => {
+                Ok(Now::Answer(found)) => {
                     self.released_for(position, reign).await?;
-                    return Ok(answer.map(|answer| match answer {
-                        Now::Answer(answer) => answer,
-                        Now::Busy(..) => timed_out(),
-                    }));
+                    return Ok(Ok(answer(found)));
+                }
+                Ok(Now::Lead(token, stale)) => {
+                    let granted = Granted {
+                        engine: self.engine(),
+                        key,
+                        token: Some(token),
+                    };
+                    self.released_for(position, reign).await?;
+                    let token = granted.tell();
+                    return Ok(Ok(answer(Answer::Lead(Lead { token, stale }))));
+                }
+                Err(error) => {
+                    self.released_for(position, reign).await?;
+                    return Ok(Err(error));
                 }
             };
             match fill.ended_by(lease, until).await {
@@ -157,26 +204,17 @@ impl Node {
 }
 
 fn told(loaded: Loaded<'_>) -> Result<Now, CommandError> {
-    Ok(Now::Answer(answer(match loaded {
-        Loaded::Hit(entry) => Answer::Hit(shared(entry)?),
-        Loaded::Stale(entry) => Answer::Stale(shared(entry)?),
-        Loaded::Lead(token, stale) => Answer::Lead(Lead {
-            token: token.to_string(),
-            stale: stale.map(shared).transpose()?,
-        }),
-        Loaded::Failed(message) => Answer::Failed(message),
-        Loaded::Busy { fill: None, .. } => return Ok(Now::Answer(timed_out())),
+    let shared = |entry: Entry<'_>| string_of(&entry).map(|value| value.to_bytes());
+    Ok(match loaded {
+        Loaded::Hit(entry) => Now::Answer(Answer::Hit(shared(entry)?)),
+        Loaded::Stale(entry) => Now::Answer(Answer::Stale(shared(entry)?)),
+        Loaded::Lead(token, stale) => Now::Lead(token, stale.map(shared).transpose()?),
+        Loaded::Failed(message) => Now::Answer(Answer::Failed(message)),
+        Loaded::Busy { fill: None, .. } => Now::Answer(Answer::Timeout(Timeout {})),
         Loaded::Busy {
             left_ms,
             fill: Some(fill),
-        } => return Ok(Now::Busy(fill, Duration::from_millis(left_ms))),
-    })))
-}
-
-fn shared(entry: Entry<'_>) -> Result<Bytes, CommandError> {
-    Ok(match string_of(&entry)? {
-        Value::Bytes(bytes) => Bytes::copy_from_slice(bytes),
-        Value::Shared(bytes) => bytes.clone(),
+        } => Now::Busy(fill, Duration::from_millis(left_ms)),
     })
 }
 
@@ -188,4 +226,35 @@ fn answer(outcome: Answer) -> LoadResponse {
 
 fn timed_out() -> LoadResponse {
     answer(Answer::Timeout(Timeout {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_proto::Slot;
+
+    use super::*;
+    use crate::{engine::EngineConfig, log::Log};
+
+    const NOW: Millis = Millis(1_000_000);
+
+    fn token(engine: &Engine) -> Option<Token> {
+        engine
+            .lock(Slot::of(b"k"), NOW)
+            .lease(b"k", 1 << 50)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_lease_that_nobody_was_told_of_is_given_back() {
+        let engine = &Engine::new(EngineConfig::default(), Log::new().into());
+        let granted = || Granted {
+            engine,
+            key: b"k",
+            token: token(engine),
+        };
+        drop(granted());
+        let told = granted().tell();
+        assert_eq!(token(engine), None, "it has not been given back");
+        assert!(Token::parse(told.as_bytes()).is_some());
+    }
 }

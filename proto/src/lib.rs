@@ -4,6 +4,7 @@ pub mod command;
 pub mod filling;
 pub mod glob;
 pub mod limits;
+pub mod load_reply;
 pub mod refusal;
 pub mod resp;
 pub mod ring;

@@ -3,6 +3,8 @@
 //! The session writes the replies it has at once into its output and leaves a hole for each that it does not have.
 //! Settling sends one group of commands to every shard concerned, and fills the holes in order.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use larder_proto::{
     command::{Command, Merge, Route},
@@ -15,6 +17,7 @@ use crate::{
     front::{Front, View},
     in_place::InPlace,
     merge::{self, Cursor},
+    registry::Client,
 };
 
 /// See the [module](self).
@@ -239,12 +242,14 @@ impl Batch {
     /// where in `woven` the last hole was.
     pub(crate) async fn settle(
         &mut self,
-        front: &Front,
+        front: &Arc<Front>,
         view: &View,
+        client: &Client,
         out: &Output,
         woven: &mut Output,
     ) -> Mark {
-        let mut replies = forward::exchange(front, view, &mut self.groups, out.protocol()).await;
+        let (groups, protocol) = (&mut self.groups, out.protocol());
+        let mut replies = forward::exchange(front, view, client, groups, protocol).await;
         let (mut from, mut last) = (Mark::default(), Mark::default());
         for hole in self.holes.drain(..) {
             out.copy_range(from, Some(hole.at), woven);

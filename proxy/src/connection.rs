@@ -4,12 +4,14 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     io,
+    mem::MaybeUninit,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
 use larder_proto::resp::Output;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
@@ -61,8 +63,14 @@ async fn exchange(
         }
         send(front, socket, session).await?;
         if session.is_parked() {
-            unless_ended(socket, session.client_handle(), true, session.unpark()).await?;
+            let lead = unless_ended(socket, session.client_handle(), session.unpark()).await?;
+            if lead.is_some() && is_gone(socket) {
+                return Ok(());
+            }
             send(front, socket, session).await?;
+            if let Some(lead) = lead {
+                lead.told();
+            }
         }
         match flow {
             Flow::Close => return Ok(()),
@@ -131,17 +139,14 @@ const BUSY_BYTES: usize = 16 * 1024;
 
 /// Waits for the replies that are not there yet; an error if the session is ended meanwhile, or must not be told.
 async fn settle(socket: &TcpStream, session: &mut Session) -> io::Result<()> {
-    let (client, long) = (session.client_handle(), session.waits_for_ever());
-    let settled = unless_ended(socket, client, long, session.settle()).await?;
+    let settled = unless_ended(socket, session.client_handle(), session.settle()).await?;
     settled.map_err(|_| io::ErrorKind::ConnectionAborted.into())
 }
 
-/// Waits; an error if the session is ended meanwhile. Of a client that may wait long it is looked at whether it is still
-/// there.
+/// Waits; an error if the session is ended meanwhile. Of a client that waits long it is looked at whether it is still there.
 async fn unless_ended<T>(
     socket: &TcpStream,
     client: Arc<Client>,
-    long: bool,
     waiting: impl Future<Output = T>,
 ) -> io::Result<T> {
     let mut waiting = pin!(waiting);
@@ -150,7 +155,7 @@ async fn unless_ended<T>(
             return Poll::Ready(Ok(done));
         }
         client.waker.register(context.waker());
-        if client.is_killed() || long && has_left(socket, context) {
+        if client.is_killed() || client.waits_long() && has_left(socket, context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Poll::Pending
@@ -166,6 +171,15 @@ fn has_left(socket: &TcpStream, context: &mut Context<'_>) -> bool {
         socket.poll_peek(context, &mut buffer),
         Poll::Ready(Ok(0) | Err(_))
     )
+}
+
+/// The same, without waiting for the runtime to notice.
+fn is_gone(socket: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    match SockRef::from(socket).peek(&mut byte) {
+        Ok(bytes) => bytes == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
 }
 
 /// Waits for input. 0: there will be none, for the client has left or is to be let go.

@@ -1,6 +1,8 @@
 //! `GET`s of other nodes' keys that have to be loaded from where they come from: their replies are waited for, together,
 //! when all others are there.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use larder_proto::{
@@ -13,6 +15,7 @@ use crate::{
     front::Front,
     park::{NOT_LOADED, Park},
     redo::with_args,
+    registry::Client,
     wait::drained,
 };
 
@@ -66,16 +69,24 @@ impl Fills {
     }
 
     /// Waits for all of them, and puts what came of it in its place.
-    pub(crate) async fn finish(self, front: &Front, protocol: Protocol, replies: &mut [Replies]) {
+    pub(crate) async fn finish(
+        self,
+        front: &Arc<Front>,
+        client: &Client,
+        protocol: Protocol,
+        replies: &mut [Replies],
+    ) {
         if self.0.is_empty() {
             return;
         }
+        let _long = client.wait_long();
         let waiting = self
             .0
             .into_iter()
             .map(|Fill { shard, index, park }| async move {
                 let mut out = Output::new(protocol);
-                park.finish(front, &mut out).await;
+                // Nobody is told to load what the nodes load.
+                drop(park.finish(front, &mut out).await);
                 (shard, index, out.take())
             });
         let mut done = stream::iter(waiting).buffer_unordered(FILLS_MAX);

@@ -18,6 +18,7 @@ use crate::{
     fills::Fills,
     front::{Front, View},
     redo,
+    registry::Client,
 };
 
 /// What a group without commands keeps of its memory, in bytes.
@@ -112,8 +113,9 @@ impl Replies {
 
 /// Sends every group to its shard and collects the replies, by shard. Leaves the groups empty.
 pub(crate) async fn exchange(
-    front: &Front,
+    front: &Arc<Front>,
     view: &View,
+    client: &Client,
     groups: &mut [Group],
     protocol: Protocol,
 ) -> Vec<Replies> {
@@ -162,7 +164,7 @@ pub(crate) async fn exchange(
         replies.push(collect(front, &from, group, answer, &mut fills).await);
         group.clear();
     }
-    fills.finish(front, protocol, &mut replies).await;
+    fills.finish(front, client, protocol, &mut replies).await;
     replies
 }
 

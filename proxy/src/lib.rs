@@ -24,6 +24,7 @@ mod front;
 mod in_place;
 mod info;
 mod input;
+mod lead;
 mod listener;
 mod merge;
 mod park;

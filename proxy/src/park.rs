@@ -5,22 +5,20 @@
 //! loaded; to `GET` with `FILLING` ([`filling`]), if it has to be. Only then the session whose command it is waits, by a
 //! call of its own, when all replies before have left.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use larder_client::cluster::{Ask, Asked};
 use larder_proto::{
     Slot, filling,
     limits::LEASE_MS_MAX,
+    load_reply::{LoadReply, TIMEOUT},
     resp::{Args, Mark, Output, integer},
     schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, load_response::Outcome},
 };
 use tokio::time::Instant;
 
-use crate::{backend::Closed, front::Front, wait::drained};
-
-/// What a node answers to `LOAD.GET` of a key that is being loaded.
-const BUSY: &[u8] = b"*1\r\n$7\r\nTIMEOUT\r\n";
+use crate::{backend::Closed, front::Front, lead::Lead, wait::drained};
 
 /// A node answers a `GET` within the time that it said; the answer has to travel, and the node may be replaced.
 const GRACE: Duration = Duration::from_secs(1);
@@ -99,13 +97,13 @@ impl Park {
         mark: Mark,
         park: impl FnOnce() -> Option<Park>,
     ) -> Option<Park> {
-        let park = out.is_since(mark, BUSY).then(park).flatten()?;
+        let park = out.is_since(mark, TIMEOUT).then(park).flatten()?;
         out.rewind(mark);
         Some(park)
     }
 
-    /// Waits and writes the reply.
-    pub(crate) async fn finish(self, front: &Front, out: &mut Output) {
+    /// Waits and writes the reply. If that says that the client is to load the key, it has yet to be told.
+    pub(crate) async fn finish(self, front: &Arc<Front>, out: &mut Output) -> Option<Lead> {
         let Park {
             slot,
             request,
@@ -121,9 +119,17 @@ impl Park {
             () = drained(front) => whom.in_vain(),
         };
         match answer {
-            Ok(response) => write(response, out),
+            Ok(Response::Load(response)) => {
+                write_load(&response, out);
+                return whom.led(front, response);
+            }
+            Ok(Response::Get(response)) => match response.value {
+                Some(value) => out.shared(&value),
+                None => out.null(),
+            },
             Err(message) => out.error(&message),
         }
+        None
     }
 }
 
@@ -132,6 +138,18 @@ struct Whom<'a> {
     front: &'a Front,
     slot: Slot,
     request: Request,
+}
+
+impl Whom<'_> {
+    /// The right to load the key, if that is the answer.
+    fn led(self, front: &Arc<Front>, response: LoadResponse) -> Option<Lead> {
+        match (self.request, response.outcome) {
+            (Request::Load(request), Some(Outcome::Lead(lead))) => {
+                Some(Lead::new(front, self.slot, request.key, lead.token))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Ask for Whom<'_> {
@@ -175,38 +193,16 @@ impl Ask for Whom<'_> {
     }
 }
 
-fn write(response: Response, out: &mut Output) {
-    match response {
-        Response::Load(response) => write_load(response, out),
-        Response::Get(GetResponse { value, .. }) => match value {
-            Some(value) => out.shared(&value),
-            None => out.null(),
-        },
-    }
-}
-
 /// Writes an outcome as `LOAD.GET` answers it.
-fn write_load(response: LoadResponse, out: &mut Output) {
-    let (name, value) = match response.outcome {
-        Some(Outcome::Hit(value)) => ("HIT", Some(value)),
-        Some(Outcome::Stale(value)) => ("STALE", Some(value)),
-        Some(Outcome::Failed(message)) => ("FAILED", Some(message)),
-        Some(Outcome::Lead(lead)) => {
-            out.array(2 + usize::from(lead.stale.is_some()));
-            out.bulk(b"LEAD");
-            out.bulk(lead.token.as_bytes());
-            if let Some(stale) = lead.stale {
-                out.shared(&stale);
-            }
-            return;
-        }
-        Some(Outcome::Timeout(_)) | None => ("TIMEOUT", None),
+fn write_load(response: &LoadResponse, out: &mut Output) {
+    let answer = match &response.outcome {
+        Some(Outcome::Hit(value)) => LoadReply::Hit(value),
+        Some(Outcome::Stale(value)) => LoadReply::Stale(value),
+        Some(Outcome::Failed(message)) => LoadReply::Failed(message),
+        Some(Outcome::Lead(lead)) => LoadReply::Lead(&lead.token, lead.stale.as_ref()),
+        Some(Outcome::Timeout(_)) | None => LoadReply::Timeout,
     };
-    out.array(1 + usize::from(value.is_some()));
-    out.bulk(name.as_bytes());
-    if let Some(value) = value {
-        out.shared(&value);
-    }
+    answer.write(out, Output::shared);
 }
 
 #[cfg(test)]
@@ -221,18 +217,18 @@ mod tests {
         let park = || Park::of(words.args(), Slot::of(b"k"));
         let mut out = Output::default();
         let mark = out.mark();
-        write_load(LoadResponse::default(), &mut out);
+        write_load(&LoadResponse::default(), &mut out);
         assert!(Park::instead(&mut out, mark, || None).is_none() && !out.is_empty());
         assert!(Park::instead(&mut out, mark, park).is_some() && out.is_empty());
         // A value that ends like it.
-        out.bulk(&BUSY[..BUSY.len() - 2]);
+        out.bulk(&TIMEOUT[..TIMEOUT.len() - 2]);
         assert!(Park::instead(&mut out, mark, park).is_none());
         let length = out.len();
         let mark = out.mark();
         filling::write(&mut out, 5);
         assert!(Park::instead_of_get(&mut out, mark, b"k", Slot::of(b"k")).is_some());
         assert_eq!(out.len(), length);
-        write_load(LoadResponse::default(), &mut out);
+        write_load(&LoadResponse::default(), &mut out);
         assert!(Park::instead(&mut out, mark, park).is_some());
         assert_eq!(out.len(), length);
     }

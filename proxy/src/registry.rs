@@ -34,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) no_evict: AtomicBool,
     pub(crate) labels: Mutex<Labels>,
     killed: AtomicBool,
+    /// Whether its session waits for something that may take long.
+    waits_long: AtomicBool,
     pub(crate) waker: AtomicWaker,
 }
 
@@ -99,6 +101,28 @@ impl Client {
     }
 }
 
+/// While this lives, it is looked at whether the client is still there.
+#[derive(Debug)]
+pub(crate) struct LongWait<'a>(&'a Client);
+
+impl Drop for LongWait<'_> {
+    fn drop(&mut self) {
+        self.0.waits_long.store(false, Relaxed);
+    }
+}
+
+impl Client {
+    /// Its session begins to wait for something that may take long.
+    pub(crate) fn wait_long(&self) -> LongWait<'_> {
+        self.waits_long.store(true, Relaxed);
+        LongWait(self)
+    }
+
+    pub(crate) fn waits_long(&self) -> bool {
+        self.waits_long.load(Relaxed)
+    }
+}
+
 /// All clients of one front end, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -143,6 +167,7 @@ impl Registry {
             no_evict: AtomicBool::new(false),
             labels: Mutex::default(),
             killed: AtomicBool::new(false),
+            waits_long: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
         self.clients.insert(client.id, Arc::clone(&client));

@@ -21,6 +21,7 @@ use crate::{
     front::{Front, View, now_ms},
     in_place::InPlace,
     input::Input,
+    lead::Lead,
     park::Park,
     registry::{Client, Registered},
     stats::Stats,
@@ -240,13 +241,14 @@ impl Session {
     /// whose connection is closed knows that it knows nothing of what has no reply, and that is the truth.
     pub(crate) async fn settle(&mut self) -> Result<(), Revoked> {
         if !self.batch.is_empty() {
+            let client = self.client_handle();
             let front = Arc::clone(&self.front);
             let view = Arc::clone(self.view.as_ref().expect(VIEWED));
             let commands = self.batch.commands();
             self.woven.set_protocol(self.out.protocol());
             let last = self
                 .batch
-                .settle(&front, &view, &self.out, &mut self.woven)
+                .settle(&front, &view, &client, &self.out, &mut self.woven)
                 .await;
             mem::swap(&mut self.out, &mut self.woven);
             if let Some(park) = self.asked.take() {
@@ -261,6 +263,8 @@ impl Session {
         }
         self.in_place.release(&*self.front.backend).await?;
         if let Some(wait) = self.wait.take() {
+            let client = self.client_handle();
+            let _long = wait.timeout_ms.is_none().then(|| client.wait_long());
             self.since = wait.finish(&self.front, &mut self.out).await;
         }
         let stats = self.front.stats.here();
@@ -276,17 +280,12 @@ impl Session {
         self.parked.is_some()
     }
 
-    /// Waits for that, and writes the reply.
-    pub(crate) async fn unpark(&mut self) {
-        if let Some(park) = self.parked.take() {
-            park.finish(&self.front, &mut self.out).await;
-        }
-    }
-
-    /// Whether the session waits for replicas as long as it takes.
-    pub(crate) fn waits_for_ever(&self) -> bool {
-        let wait = self.wait.as_ref();
-        wait.is_some_and(|wait| wait.timeout_ms.is_none())
+    /// Waits for that, and writes the reply. If that says that the client is to load the key, it has yet to be told.
+    pub(crate) async fn unpark(&mut self) -> Option<Lead> {
+        let park = self.parked.take()?;
+        let client = self.client_handle();
+        let _long = client.wait_long();
+        park.finish(&self.front, &mut self.out).await
     }
 
     /// Whether the replies to be sent at once are more than a session may hold.

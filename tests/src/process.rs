@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::wait;
+
 /// A running process of ours.
 #[derive(Debug)]
 pub struct Process {
@@ -134,6 +136,20 @@ impl Process {
             .status()
             .expect("a shell is there");
         assert!(sent.success(), "could not send {signal} to {}", self.name);
+    }
+
+    /// Stops it until it is sent `CONT`, and waits until every thread of it stands still: that takes a moment.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let threads = format!("/proc/{}/task", self.pid());
+        wait::until("every thread to stand still", || {
+            let threads = std::fs::read_dir(&threads).expect("it runs");
+            threads.flatten().all(|thread| {
+                let stat = std::fs::read_to_string(thread.path().join("stat"));
+                // A thread that has ended meanwhile has none.
+                stat.map_or(true, |stat| stat.contains(") T "))
+            })
+        });
     }
 
     /// Whether it has ended.

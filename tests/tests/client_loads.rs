@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use larder_client::{Client, Json, LoadError, LoadOptions};
-use larder_tests::dev::Dev;
+use larder_client::{Argument, Client, Json, LoadError, LoadOptions, ToArgument};
+use larder_tests::dev::{Dev, Node};
 use larder_tests::serve::info;
-use larder_tests::wait;
+use larder_tests::wait::{self, PATIENCE};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 type Loaded = Result<String, LoadError<String>>;
 type Loading<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
@@ -221,6 +222,91 @@ async fn a_load_goes_on_when_its_caller_has_left() {
         .await;
     assert_eq!(again.unwrap(), "found");
     assert_eq!(origin.asked(), 1);
+}
+
+/// Whether any key of a cluster is leased.
+fn is_leased(larder: &Dev) -> bool {
+    let memory = |node: &Node| info(node.resp, "loads")["load_lease_memory"].clone();
+    larder.nodes.iter().any(|node| memory(node) != "0")
+}
+
+#[tokio::test]
+async fn who_leaves_before_he_is_told_to_load_keeps_nobody_waiting() {
+    let larder = Arc::new(Dev::start());
+    let client = connect(&larder).await;
+    let origin = Origin::default();
+    // Longer than anybody is willing to wait here.
+    let options = LoadOptions::new().load_timeout(Duration::from_secs(600));
+    let keys = ["k".to_owned(), "l".to_owned()];
+    let loader = |keys: Vec<String>| async move {
+        let found = keys.into_iter().map(|key| (key, "found".to_owned()));
+        Ok::<_, String>(found.collect::<HashMap<_, _>>())
+    };
+    let until_leased = || {
+        let larder = Arc::clone(&larder);
+        until("a lease", move || is_leased(&larder))
+    };
+    {
+        let call: Pin<Box<dyn Future<Output = Loaded>>> =
+            Box::pin(client.get_or_load("k", &options, origin.quick("never")));
+        assert!(left_after(call, until_leased()).await);
+    }
+    let found: Result<Loaded, _> = timeout(
+        PATIENCE,
+        client.get_or_load("k", &options, origin.quick("found")),
+    )
+    .await;
+    assert_eq!(found.expect("it was given back").unwrap(), "found");
+    assert_eq!(origin.asked(), 1);
+
+    client.invalidate(["k"]).await.unwrap();
+    {
+        let call = client.get_or_load_many::<_, String, _, _, _>(keys.clone(), &options, loader);
+        assert!(left_after(Box::pin(call), until_leased()).await);
+    }
+    let found = timeout(PATIENCE, client.get_or_load_many(keys, &options, loader)).await;
+    let found: HashMap<String, String> = found.expect("they were given back").unwrap();
+    assert_eq!(found.len(), 2);
+}
+
+/// Begins a call, and leaves it alone until something has happened. Whether it had to wait.
+async fn left_after<T>(
+    mut call: Pin<Box<dyn Future<Output = T> + '_>>,
+    happened: impl Future<Output = ()>,
+) -> bool {
+    let waits = tokio::select! {
+        biased;
+        _ = &mut call => false,
+        () = std::future::ready(()) => true,
+    };
+    happened.await;
+    waits
+}
+
+/// A key that cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Unsendable;
+
+impl ToArgument for Unsendable {
+    fn to_argument(&self) -> Argument<'_> {
+        Argument::invalid("no such key")
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_has_no_encoding_is_refused() {
+    let larder = Dev::start();
+    let client = connect(&larder).await;
+    let (origin, options) = (Origin::default(), LoadOptions::new());
+    let one: Loaded = client
+        .get_or_load(Unsendable, &options, origin.quick("x"))
+        .await;
+    assert_eq!(text(one), "load.get: no such key");
+    let many = client
+        .get_or_load_many::<_, String, _, _, _>([Unsendable], &options, |_| async { Err("never") })
+        .await;
+    assert_eq!(text(many), "load.get: no such key");
+    assert_eq!(origin.asked(), 0);
 }
 
 #[tokio::test]

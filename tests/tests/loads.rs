@@ -164,6 +164,30 @@ fn what_came_before_leaves_first_and_who_leaves_waits_no_longer() {
 }
 
 #[test]
+fn a_lease_is_not_lost_with_the_clients_that_waited_for_it() {
+    let larder = Dev::with(&["--shards", "1"]);
+    let nodes = addresses(&larder);
+    let mut first = Connection::tcp(nodes[0]);
+    let mut other = Connection::tcp(nodes[0]);
+    for round in 0..10 {
+        let key = &format!("key:{round}");
+        lead(&mut first, key, LONG);
+        let mut waiting: Vec<_> = (0..20).map(|_| Connection::tcp(nodes[0])).collect();
+        for client in &mut waiting {
+            load(client, key, LONG);
+        }
+        wait::until("all to wait", || waiters(&nodes) == 20);
+        // The lease is void and they have all left, and the node learns of both at once.
+        larder.process.pause();
+        other.send(&encode(&["DEL", key]));
+        drop(waiting);
+        larder.process.signal("CONT");
+        assert_eq!(other.read().integer(), 0);
+        lead(&mut first, key, LONG);
+    }
+}
+
+#[test]
 fn long_values_are_handed_to_all_who_wait() {
     let larder = Dev::with(&["--shards", "1"]);
     let nodes = addresses(&larder);

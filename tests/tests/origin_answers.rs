@@ -134,6 +134,23 @@ fn what_must_not_be_kept_is_handed_to_those_who_wait() {
 }
 
 #[test]
+fn who_leaves_waits_no_longer_for_keys_of_other_nodes() {
+    let origin = Origin::start(|_, _| Answer::ok("late").hold());
+    let (larder, _folder) = origin.dev(&["--shards", "2"], "timeout_ms = 60000");
+    let nodes = addresses(&larder);
+    let mut client = larder.connect();
+    for key in 0..8 {
+        client.send(&encode(&["GET", &format!("img:{key}")]));
+    }
+    wait::until("all to be waited for", || waiters(&nodes) == 8);
+    drop(client);
+    wait::until("nobody to wait", || waiters(&nodes) == 0);
+    let page = info(nodes[0], "origins");
+    assert!(page["origin_img"].contains("under_way=8,"), "{page:?}");
+    origin.release();
+}
+
+#[test]
 fn what_the_origin_does_not_have_is_remembered_for_a_while() {
     let origin = Origin::start(|_, number| match number {
         0 => Answer::status("404 Not Found"),

@@ -102,6 +102,24 @@ fn a_killed_primary_comes_back_as_a_replica_and_holds_everything() {
 }
 
 #[test]
+fn a_limit_that_is_used_up_stays_so_when_its_primary_is_killed() {
+    let (mut cluster, old, new) = pair(&[]);
+    // Five at once, and then one an hour.
+    let limit = ["LIMIT", "logins", "4", "1", "3600000"];
+    let mut client = cluster.connect(old);
+    let is_limited: Vec<i64> = (0..6)
+        .map(|_| client.call(&limit).items()[0].integer())
+        .collect();
+    assert_eq!(is_limited, [0, 0, 0, 0, 0, 1]);
+    cluster.kill(old);
+    let told = ask_until_done(&cluster, new, &limit);
+    let told: Vec<i64> = told.items().iter().map(Reply::integer).collect();
+    assert_eq!(told[..3], [1, 5, 0], "{told:?}");
+    // What was given back since is not enough for one, and the time until it is goes on from where it was.
+    assert!((1..3_600_000).contains(&told[3]), "{told:?}");
+}
+
+#[test]
 fn a_replica_goes_on_where_it_was_after_a_break_and_has_everything_after_a_restart() {
     let (mut cluster, primary, replica) = pair(&[]);
     let metric = |cluster: &Cluster, name: &str| cluster.metric(primary, name);

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use larder_proto::{
     Slot,
     limits::LEASE_MS_MAX,
-    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, Timeout, load_response::Outcome},
+    schema::{
+        FailRequest, FailResponse, GetRequest, GetResponse, LoadRequest, LoadResponse, Timeout,
+        load_response::Outcome,
+    },
     topology::Topology,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -17,6 +21,9 @@ use crate::{backoff::Backoff, dial};
 /// A node that does not answer is asked again after this long, at most; then twice as long, and so on.
 const PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(320);
+
+/// For how long it is tried to give a lease back.
+const GIVE_BACK: Duration = Duration::from_secs(2);
 
 /// What a node says: its answer, or the error that it refuses with. An error: it does not serve the key, or not now, and
 /// whoever does may be asked.
@@ -60,6 +67,28 @@ impl Ask for Owner<'_> {
     }
 }
 
+/// Who is told that a lease is given back.
+struct Holder<'a> {
+    cluster: &'a Cluster,
+    slot: Slot,
+    request: FailRequest,
+}
+
+impl Ask for Holder<'_> {
+    type Answer = ();
+
+    async fn ask(&self, _: u64) -> Asked<()> {
+        let mut data = self.cluster.data_for(self.slot)?;
+        // False: it was void.
+        let answer = answered(data.fail(self.request.clone()).await)?;
+        Ok(answer.map(|FailResponse { ended: _ }| ()))
+    }
+
+    fn in_vain(&self) -> Result<(), String> {
+        Err("no answer in time".to_owned())
+    }
+}
+
 impl Cluster {
     /// Asks the node that serves a slot for a key of it that is to be loaded if it is missing, once.
     pub async fn load(&self, slot: Slot, request: LoadRequest) -> Asked<LoadResponse> {
@@ -70,6 +99,22 @@ impl Cluster {
     /// that comes from.
     pub async fn get(&self, slot: Slot, request: GetRequest) -> Asked<GetResponse> {
         answered(self.data_for(slot)?.get(request).await)
+    }
+
+    /// Gives the right to load a key back: one of those who wait has it then. If nobody can be told, it runs out.
+    pub async fn give_back(&self, slot: Slot, key: Bytes, token: String) -> Result<(), String> {
+        let request = FailRequest {
+            key,
+            token,
+            ..FailRequest::default()
+        };
+        let holder = Holder {
+            cluster: self,
+            slot,
+            request,
+        };
+        self.ask_until(slot, Instant::now() + GIVE_BACK, &holder)
+            .await
     }
 
     /// Asks until there is an answer, or until the time is up. After a failover another node is asked: leases are with the

@@ -10,7 +10,7 @@ use larder_proto::{
 };
 use tokio::{runtime::Handle, time::Instant};
 
-use super::options::LoadOptions;
+use super::{options::LoadOptions, whole::Whole};
 use crate::{
     argument::Argument,
     client::Client,
@@ -88,11 +88,15 @@ impl Found {
 }
 
 impl Client {
-    /// Asks for a key, without waiting for others.
+    /// Asks for a key, without waiting for others. A lease that comes when the caller has left is given back.
     pub(super) async fn find(&self, key: &Bytes, options: &LoadOptions) -> Result<Found, Error> {
-        let args = options.ask(key, self.inner.loads.typical());
-        let reply: Reply = self.run(&args).await?;
-        Found::of(self, key, reply)
+        let (client, key, options) = (self.clone(), key.clone(), options.clone());
+        let asking = Whole::new(async move {
+            let args = options.ask(&key, client.inner.loads.typical());
+            let reply: Reply = client.run(&args).await?;
+            Found::of(&client, &key, reply)
+        });
+        asking.await
     }
 
     /// Asks for a key, and waits for another's load.

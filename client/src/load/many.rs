@@ -5,7 +5,9 @@ use std::{collections::HashMap, fmt, hash::Hash};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Load, LoadError, LoadOptions, is_unavailable, lease::Found, read};
+use super::{
+    Load, LoadError, LoadOptions, bytes_of, is_unavailable, lease::Found, read, whole::Whole,
+};
 use crate::{argument::ToArgument, client::Client, error::Error, from_reply::FromReply};
 
 impl Client {
@@ -96,8 +98,7 @@ impl Client {
             // Those that others load take their time together, and what this call is to load comes with the next round.
             let mut waited = Vec::new();
             for key in busy {
-                let bytes = Bytes::copy_from_slice(key.to_argument().as_bytes());
-                match self.wait(&bytes, options, until).await {
+                match self.wait(&bytes_of(&key)?, options, until).await {
                     Ok(Some(lease)) => {
                         let load = self.lead_many(vec![(key, lease)], options, loader.clone());
                         values.extend(load.await.unwrap_or(Err(LoadError::Panicked))?);
@@ -112,29 +113,30 @@ impl Client {
         Ok(values)
     }
 
-    /// Asks for keys, all at once.
+    /// Asks for keys, all at once. Leases that come when the caller has left are given back.
     async fn find_many<K: ToArgument>(
         &self,
         keys: &[K],
         options: &LoadOptions,
     ) -> Result<Vec<Found>, Error> {
-        let keys: Vec<Bytes> = keys
-            .iter()
-            .map(|key| Bytes::copy_from_slice(key.to_argument().as_bytes()))
-            .collect();
+        let keys: Vec<Bytes> = keys.iter().map(bytes_of).collect::<Result<_, _>>()?;
         let typical = self.inner.loads.typical();
         let mut pipeline = self.pipeline();
         for key in &keys {
             pipeline = pipeline.command(&options.ask(key, typical));
         }
-        let replies = pipeline.send().await;
-        // All of them first: a lease that is not made of its reply would have to run out.
-        let found = keys
-            .iter()
-            .zip(replies)
-            .map(|(key, reply)| Found::of(self, key, reply?));
-        let found: Vec<Result<Found, Error>> = found.collect();
-        found.into_iter().collect()
+        let client = self.clone();
+        let asking = Whole::new(async move {
+            let replies = pipeline.send().await;
+            // All of them first: a lease that is not made of its reply would have to run out.
+            let found = keys
+                .iter()
+                .zip(replies)
+                .map(|(key, reply)| Found::of(&client, key, reply?));
+            let found: Vec<Result<Found, Error>> = found.collect();
+            found.into_iter().collect()
+        });
+        asking.await
     }
 
     /// Loads keys with one call of the loader, in a task of its own.

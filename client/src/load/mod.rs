@@ -15,6 +15,7 @@ mod error;
 mod lease;
 mod many;
 mod options;
+mod whole;
 
 pub use error::LoadError;
 pub use options::LoadOptions;
@@ -123,7 +124,8 @@ impl Client {
     /// at that time, with this client or any other, one loads it and the others wait for it.
     ///
     /// - The loader runs in a task of its own. It goes on if the call is dropped, for others wait for it too; it is
-    ///   cancelled after [`LoadOptions::load_timeout`]; if it fails or panics, those who wait are told.
+    ///   cancelled after [`LoadOptions::load_timeout`]; if it fails or panics, those who wait are told. If the call is
+    ///   dropped before its loader runs, another's does.
     /// - What was loaded is not stored if the key was written or deleted meanwhile: see [`Client::invalidate`].
     /// - With [`LoadOptions::stale_while_revalidate`], an old value is shown at once, and loaded anew in the background.
     /// - Ask for an [`Option`] if there may be nothing to load: the loader's `Ok(None)` is told to all who wait, and
@@ -161,7 +163,7 @@ impl Client {
         L: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<T, E>> + Send,
     {
-        let key = Bytes::copy_from_slice(key.to_argument().as_bytes());
+        let key = bytes_of(&key)?;
         let until = Instant::now() + options.longest_wait();
         loop {
             let found = match self.find(&key, options).await {
@@ -360,6 +362,15 @@ impl Client {
             deleted = self.del_many(&keys).await;
         }
         deleted
+    }
+}
+
+/// The bytes of a key; an error if it has no encoding.
+fn bytes_of(key: &impl ToArgument) -> Result<Bytes, Error> {
+    let key = key.to_argument();
+    match key.problem() {
+        None => Ok(Bytes::copy_from_slice(key.as_bytes())),
+        Some(problem) => Err(Error::new(ErrorKind::Invalid, problem).context("load.get", None)),
     }
 }
 

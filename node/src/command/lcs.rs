@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use larder_proto::resp::{Args, Output, integer};
 
-use crate::engine::{Entry, Value};
+use crate::engine::Entry;
 
 use super::value::{length, string};
 use super::{Call, CommandError};
@@ -41,11 +41,8 @@ pub(super) fn lcs(call: &mut Call<'_>) -> Result<(), CommandError> {
 
 /// The entry's string, to be used after unlocking; empty if there is no entry.
 fn text(entry: Option<Entry<'_>>) -> Result<Bytes, CommandError> {
-    match string(entry).map_err(|_| CommandError::LcsOfOtherType)? {
-        None => Ok(Bytes::new()),
-        Some(Value::Bytes(bytes)) => Ok(Bytes::copy_from_slice(bytes)),
-        Some(Value::Shared(bytes)) => Ok(bytes.clone()),
-    }
+    let string = string(entry).map_err(|_| CommandError::LcsOfOtherType)?;
+    Ok(string.map_or(Bytes::new(), |value| value.to_bytes()))
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,12 +1,13 @@
 //! LOAD.GET, LOAD.SET, LOAD.FAIL: one load per missing key.
 
 use larder_proto::limits::{LEASE_MS_MAX, LOAD_MESSAGE_BYTES_MAX};
+use larder_proto::load_reply::LoadReply;
 use larder_proto::resp::Output;
 
 use crate::engine::{Ask, Engine, Lifetime, Loaded, Millis, Token, Value};
 
 use super::expiry::Expiry;
-use super::value::{reply, string_of};
+use super::value::{reply, string, string_of};
 use super::{Call, CommandError};
 
 /// Never waits: who would have to is told at once, and the front end, which knows who asks, waits for him.
@@ -19,30 +20,24 @@ pub(super) fn get(call: &mut Call<'_>) -> Result<(), CommandError> {
     };
     call.milliseconds(3, 0)?;
     call.locked(key, |stripe, out| {
-        match stripe.load(key, ask)? {
-            Loaded::Hit(entry) => named(out, "HIT", Some(string_of(&entry)?)),
-            Loaded::Stale(entry) => named(out, "STALE", Some(string_of(&entry)?)),
-            Loaded::Lead(token, stale) => {
-                out.array(2 + usize::from(stale.is_some()));
-                out.bulk(b"LEAD");
-                out.bulk(token.to_string().as_bytes());
-                if let Some(stale) = stale {
-                    reply(out, Some(string_of(&stale)?));
-                }
+        let loaded = stripe.load(key, ask)?;
+        let (token, message);
+        let answer = match loaded {
+            Loaded::Hit(entry) => LoadReply::Hit(string_of(&entry)?),
+            Loaded::Stale(entry) => LoadReply::Stale(string_of(&entry)?),
+            Loaded::Lead(granted, stale) => {
+                token = granted.to_string();
+                LoadReply::Lead(&token, string(stale)?)
             }
-            Loaded::Failed(message) => named(out, "FAILED", Some(Value::Bytes(&message))),
-            Loaded::Busy { .. } => named(out, "TIMEOUT", None),
-        }
+            Loaded::Failed(reason) => {
+                message = reason;
+                LoadReply::Failed(Value::Bytes(&message))
+            }
+            Loaded::Busy { .. } => LoadReply::Timeout,
+        };
+        answer.write(out, |out, value| reply(out, Some(value)));
         Ok(())
     })
-}
-
-fn named(out: &mut Output, name: &str, value: Option<Value<'_>>) {
-    out.array(1 + usize::from(value.is_some()));
-    out.bulk(name.as_bytes());
-    if value.is_some() {
-        reply(out, value);
-    }
 }
 
 /// `EARLY ms`

@@ -72,6 +72,22 @@ impl<'a> FreshValue<'a> {
     }
 }
 
+/// A value that was taken out of its entry, to be put elsewhere.
+#[derive(Debug)]
+pub(super) enum TakenValue {
+    Bytes(Bytes),
+    Large(Large),
+}
+
+impl TakenValue {
+    pub(super) fn fresh(&self) -> FreshValue<'_> {
+        match self {
+            TakenValue::Bytes(bytes) => FreshValue::Bytes(bytes),
+            TakenValue::Large(large) => FreshValue::Large(large.clone()),
+        }
+    }
+}
+
 fn lies_in(part: &[u8], whole: &[u8]) -> bool {
     let (part, whole) = (part.as_ptr_range(), whole.as_ptr_range());
     whole.start <= part.start && part.end <= whole.end

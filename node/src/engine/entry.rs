@@ -1,10 +1,10 @@
 //! A live entry as a reader sees it.
 
-use super::arena::Arena;
+use super::arena::{Arena, TakenValue};
 use super::blocks::Address;
 use super::segment::Cell;
 use super::time::{Lifetime, Millis};
-use super::value::{Large, Value};
+use super::value::{LARGE_BYTES_MIN, Value};
 
 /// A live entry, in place, for as long as its stripe is locked.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +28,14 @@ impl<'a> Entry<'a> {
         self.arena.value(self.at)
     }
 
-    /// The value, if it has memory of its own.
-    pub(super) fn large(&self) -> Option<&'a Large> {
-        self.arena.large(self.at)
+    /// The value, to be put elsewhere: if it is long and has memory of its own, a reference to that.
+    pub(super) fn taken(&self) -> TakenValue {
+        match self.arena.large(self.at) {
+            Some(large) if large.bytes().len() >= LARGE_BYTES_MIN => {
+                TakenValue::Large(large.clone())
+            }
+            _ => TakenValue::Bytes(self.value().to_bytes()),
+        }
     }
 
     /// When the entry expires, if it does.

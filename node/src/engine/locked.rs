@@ -304,23 +304,8 @@ impl<'a> Locked<'a> {
             return Ok(true);
         }
         let entry = self.entry(place);
-        let lifetime = entry.lifetime();
-        let large = entry.large().cloned();
-        let bytes = match &large {
-            Some(large) => large.bytes().clone(),
-            None => Bytes::copy_from_slice(entry.value().bytes()),
-        };
-        self.alter(to);
-        let version = self.append(Effect::Put {
-            key: to,
-            value: &bytes,
-            lifetime,
-        });
-        let value = match large {
-            Some(large) if bytes.len() >= LARGE_BYTES_MIN => FreshValue::Large(large),
-            _ => FreshValue::Bytes(&bytes),
-        };
-        self.write(to, value, lifetime, version);
+        let (value, lifetime) = (entry.taken(), entry.lifetime());
+        self.put_value(to, value.fresh(), lifetime)?;
         Ok(true)
     }
 

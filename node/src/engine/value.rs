@@ -39,6 +39,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The string's bytes, for who keeps them: of a long string a reference.
+    pub fn to_bytes(&self) -> Bytes {
+        match *self {
+            Value::Bytes(bytes) => Bytes::copy_from_slice(bytes),
+            Value::Shared(bytes) => bytes.clone(),
+        }
+    }
+
     /// The type's name, as the command TYPE has it.
     pub fn type_name(&self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ use larder_proto::schema::{
 };
 
 use crate::command::{self, Access, Closed, CommandError, FillLifetime, string_of, with_stripe};
-use crate::engine::{Engine, Entry, Locked, Millis, Token, Value};
+use crate::engine::{Engine, Entry, Locked, Millis, Token};
 use crate::hot::Use;
 use crate::log::Position;
 
@@ -48,12 +48,8 @@ pub fn get(engine: &Engine, request: GetRequest, now: Millis) -> Answer<GetRespo
         let Some(entry) = stripe.get(&request.key) else {
             return Ok(GetResponse::default());
         };
-        let value = match string_of(&entry)? {
-            Value::Bytes(bytes) => bytes.to_vec().into(),
-            Value::Shared(bytes) => bytes.clone(),
-        };
         Ok(GetResponse {
-            value: Some(value),
+            value: Some(string_of(&entry)?.to_bytes()),
             version: entry.version(),
         })
     })

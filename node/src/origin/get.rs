@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     command::{Access, Closed, CommandError, reply, string_of, with_stripe},
-    engine::{Joined, Locked, Millis, Token, Value},
+    engine::{Joined, Locked, Millis, Token},
     fill::{Fill, Outcome},
     grpc::typed,
     hot::Use,
@@ -147,6 +147,7 @@ impl Node {
             key,
             token,
             reign: self.reign(),
+            until: Instant::now() + origin.patience(),
             stale: None,
         }
     }
@@ -182,8 +183,7 @@ impl Node {
         origin: &Arc<Origin>,
         key: &Bytes,
     ) -> Result<Result<GetResponse, CommandError>, Closed> {
-        let patience = origin.patience();
-        let until = Instant::now() + patience;
+        let until = Instant::now() + origin.patience();
         loop {
             let reign = self.reign_or_closed()?;
             let now = Millis(now_ms());
@@ -233,9 +233,7 @@ impl Node {
                     return Ok(told(message));
                 }
                 Some(Outcome::Void) | None => {
-                    let (name, ms) = (origin.name(), patience.as_millis());
-                    let message = format!("{name}: not loaded within {ms} ms");
-                    return Ok(Err(CommandError::Origin(message)));
+                    return Ok(Err(CommandError::Origin(origin.too_late())));
                 }
             }
         }
@@ -262,10 +260,7 @@ fn found(stripe: &mut Locked<'_>, key: &[u8], lease_ms: u64) -> Result<Found, Co
         return Ok(Found::Failed(Bytes::from_static(NOTHING)));
     };
     let (version, fresh_until) = (entry.version(), entry.lifetime().fresh_until);
-    let value = match string_of(&entry)? {
-        Value::Bytes(bytes) => Bytes::copy_from_slice(bytes),
-        Value::Shared(bytes) => bytes.clone(),
-    };
+    let value = string_of(&entry)?.to_bytes();
     Ok(Found::Value {
         value,
         version,

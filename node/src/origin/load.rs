@@ -1,9 +1,10 @@
 //! One load of a key, and what becomes of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use larder_proxy::now_ms;
+use tokio::time::timeout_at;
 
 use super::{
     Origin, Origins,
@@ -40,6 +41,8 @@ pub(super) struct Load {
     pub(super) token: Token,
     /// In which the lease was given.
     pub(super) reign: u64,
+    /// When the lease runs out.
+    pub(super) until: Instant,
     /// The version of the value that there is meanwhile.
     pub(super) stale: Option<u64>,
 }
@@ -51,23 +54,36 @@ impl Load {
     }
 
     async fn run(self) {
+        // Whoever has the lease after this one fetches, too.
+        match timeout_at(self.until.into(), self.fetch()).await {
+            Ok(Some(fetched)) => self.keep_or_fail(fetched),
+            Ok(None) => {}
+            Err(_) => self.fail(&self.origin.too_late()),
+        }
+    }
+
+    /// What the origin has; `None`: what there was has been found to be as good as new.
+    async fn fetch(&self) -> Option<Result<Fetched, String>> {
         let stale = self.stale.and_then(|version| {
             let validator = self.origins.validators.of(&self.key, self.of(version))?;
             Some((version, validator))
         });
         let (origin, key) = (&self.origin, &self.key);
-        let mut fetched = origin
+        let fetched = origin
             .fetch(key, stale.as_ref().map(|(_, validator)| validator))
             .await;
-        if let (Ok(Fetched::Unchanged { lives, validator }), Some((version, old))) =
-            (&fetched, stale)
-        {
-            let validator = validator.clone().unwrap_or(old);
-            if self.renew(version, *lives, validator) != Renewed::Gone {
-                return;
-            }
-            fetched = origin.fetch(key, None).await;
+        let (Ok(Fetched::Unchanged { lives, validator }), Some((version, old))) = (&fetched, stale)
+        else {
+            return Some(fetched);
+        };
+        let validator = validator.clone().unwrap_or(old);
+        match self.renew(version, *lives, validator) {
+            Renewed::Gone => Some(origin.fetch(key, None).await),
+            Renewed::Done | Renewed::Void => None,
         }
+    }
+
+    fn keep_or_fail(&self, fetched: Result<Fetched, String>) {
         match fetched {
             Ok(Fetched::Value {
                 value,
@@ -75,7 +91,7 @@ impl Load {
                 validator,
             }) => self.store(&value, lives, validator),
             Ok(Fetched::Nothing) => {
-                let ttl_ms = origin.settings.negative_ttl_ms;
+                let ttl_ms = self.origin.settings.negative_ttl_ms;
                 self.end(NOTHING, ttl_ms, Drops::Yes);
             }
             // Said of no value in particular, it is no answer.
@@ -83,7 +99,7 @@ impl Load {
                 self.fail(&format!("{}: 304 to no condition", self.origin.name()));
             }
             Err(message) => {
-                tracing::debug!(origin = origin.name(), %message, "a load has failed");
+                tracing::debug!(origin = self.origin.name(), %message, "a load has failed");
                 self.fail(&message);
             }
         }
@@ -186,4 +202,45 @@ impl Load {
 enum Drops {
     Yes,
     No,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, time::Duration};
+
+    use larder_proto::Slot;
+
+    use super::super::{OriginSettings, Table};
+    use super::*;
+    use crate::{engine::EngineConfig, log::Log};
+
+    #[tokio::test]
+    async fn nothing_is_fetched_when_the_lease_has_run_out() {
+        // It takes connections, and never says a word.
+        let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let flag = format!("k=http://{}/{{rest}}", silent.local_addr().unwrap());
+        let settings = OriginSettings::read(&[flag], None).unwrap();
+        let origins = Origins::new(Table::of(settings).unwrap().unwrap());
+        let engine = Arc::new(Engine::new(EngineConfig::default(), Log::new().into()));
+        let now = Millis(now_ms());
+        let lease = || engine.lock(Slot::of(b"k"), now).lease(b"k", 600_000);
+        let load = Load {
+            origin: Arc::clone(origins.find(b"k").unwrap()),
+            origins: Arc::new(origins),
+            engine: Arc::clone(&engine),
+            key: Bytes::from_static(b"k"),
+            token: lease().unwrap().unwrap(),
+            reign: 1,
+            until: Instant::now() + Duration::from_millis(20),
+            stale: None,
+        };
+        let begun = Instant::now();
+        load.run().await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(lease().unwrap().is_some(), "who waits has been told");
+    }
 }

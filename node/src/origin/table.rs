@@ -222,6 +222,12 @@ impl Origin {
         }
     }
 
+    /// What is said of a load that has taken longer than it may.
+    pub(super) fn too_late(&self) -> String {
+        let ms = self.settings.patience_ms();
+        format!("{}: not loaded within {ms} ms", self.name())
+    }
+
     /// How long a load may take at most.
     pub(super) fn patience(&self) -> Duration {
         Duration::from_millis(self.settings.patience_ms())

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::engine::Locked;
-use crate::engine::arena::FreshValue;
 use crate::engine::error::EngineError;
 use crate::engine::time::{Lifetime, Millis};
 use crate::fill::Fill;
@@ -91,18 +90,9 @@ impl Locked<'_> {
         let Some(place) = place.filter(|&place| self.entry(place).version() == version) else {
             return Ok(Renewed::Gone);
         };
-        let entry = self.entry(place);
-        let large = entry.large().cloned();
-        let bytes = match &large {
-            Some(large) => large.bytes().clone(),
-            None => Bytes::copy_from_slice(entry.value().bytes()),
-        };
-        let value = match large {
-            Some(large) => FreshValue::Large(large),
-            None => FreshValue::Bytes(&bytes),
-        };
+        let value = self.entry(place).taken();
         // Nobody waits for what is there; who did before has it now.
-        self.put_value(key, value, lifetime)?;
+        self.put_value(key, value.fresh(), lifetime)?;
         Ok(Renewed::Done)
     }
 
