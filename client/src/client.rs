@@ -102,7 +102,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps copies of values that are read with [`Client::get`] in this process: see [`NearCache`]. Default: none.
+    /// Keeps copies of values in this process that are read with [`Client::get`] and [`Client::get_or_load`]: see
+    /// [`NearCache`]. [`Client::get_or_load_many`] is shown them, and makes none; commands on several keys and pipelines
+    /// go to the nodes. Default: none.
     ///
     /// What a client has written itself it never shows as it was before. What others have written it may, no longer than
     /// [`NearCache::staleness`].

@@ -5,6 +5,10 @@ use crate::resp::Output;
 /// The answer to who would have to wait for another's load.
 pub const TIMEOUT: &[u8] = b"*1\r\n$7\r\nTIMEOUT\r\n";
 
+/// The message of a `FAILED` which says that there is nothing to load: what those who load keys for `Option`s, and nodes
+/// that ask origins, agree upon.
+pub const ABSENT: &str = "absent";
+
 /// What there is for who asks; `V` is a value or a message, however whoever answers has it.
 #[derive(Clone, Copy, Debug)]
 pub enum LoadReply<'a, V> {

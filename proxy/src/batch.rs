@@ -17,7 +17,6 @@ use crate::{
     front::{Front, View},
     in_place::InPlace,
     merge::{self, Cursor},
-    registry::Client,
 };
 
 /// See the [module](self).
@@ -244,12 +243,11 @@ impl Batch {
         &mut self,
         front: &Arc<Front>,
         view: &View,
-        client: &Client,
         out: &Output,
         woven: &mut Output,
     ) -> Mark {
         let (groups, protocol) = (&mut self.groups, out.protocol());
-        let mut replies = forward::exchange(front, view, client, groups, protocol).await;
+        let mut replies = forward::exchange(front, view, groups, protocol).await;
         let (mut from, mut last) = (Mark::default(), Mark::default());
         for hole in self.holes.drain(..) {
             out.copy_range(from, Some(hole.at), woven);

@@ -24,7 +24,6 @@ use crate::{
     registry::{Client, Registered},
     session::{Flow, Session},
     stats::Stats,
-    together,
 };
 
 /// Serves one connection to its end.
@@ -46,7 +45,7 @@ async fn exchange(
 ) -> io::Result<()> {
     let mut turns = Turns::default();
     // Whether the others have had their turn since something was received.
-    let mut noted = false;
+    let mut gave = false;
     loop {
         let before = input.len();
         let flow = session.run(input);
@@ -58,7 +57,7 @@ async fn exchange(
         let busy = before - input.len() > BUSY_BYTES;
         if busy || flow == Flow::Settle {
             yield_now().await;
-        } else if !session.out.is_empty() && !noted {
+        } else if !session.out.is_empty() && !gave {
             turns.give().await;
         }
         send(front, socket, session).await?;
@@ -85,10 +84,17 @@ async fn exchange(
             0 => return Ok(()),
             bytes => Stats::add(&front.stats.here().input_bytes, bytes),
         }
-        noted = turns.are_given() && session.note_key(input);
-        if noted {
+        let turn = match turns.are_given() {
+            true => session.note_key(input),
+            false => None,
+        };
+        gave = turn.is_some();
+        if let Some(turn) = turn {
             turns.give().await;
-            together::fetch(&*front.backend);
+            turn.begin(&*front.backend);
+            if session.client().is_killed() {
+                return Ok(());
+            }
         }
     }
 }

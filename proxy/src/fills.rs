@@ -15,7 +15,6 @@ use crate::{
     front::Front,
     park::{NOT_LOADED, Park},
     redo::with_args,
-    registry::Client,
     wait::drained,
 };
 
@@ -72,14 +71,12 @@ impl Fills {
     pub(crate) async fn finish(
         self,
         front: &Arc<Front>,
-        client: &Client,
         protocol: Protocol,
         replies: &mut [Replies],
     ) {
         if self.0.is_empty() {
             return;
         }
-        let _long = client.wait_long();
         let waiting = self
             .0
             .into_iter()

@@ -18,7 +18,6 @@ use crate::{
     fills::Fills,
     front::{Front, View},
     redo,
-    registry::Client,
 };
 
 /// What a group without commands keeps of its memory, in bytes.
@@ -115,7 +114,6 @@ impl Replies {
 pub(crate) async fn exchange(
     front: &Arc<Front>,
     view: &View,
-    client: &Client,
     groups: &mut [Group],
     protocol: Protocol,
 ) -> Vec<Replies> {
@@ -164,7 +162,7 @@ pub(crate) async fn exchange(
         replies.push(collect(front, &from, group, answer, &mut fills).await);
         group.clear();
     }
-    fills.finish(front, client, protocol, &mut replies).await;
+    fills.finish(front, protocol, &mut replies).await;
     replies
 }
 

@@ -25,7 +25,7 @@ use crate::{
     park::Park,
     registry::{Client, Registered},
     stats::Stats,
-    together,
+    together::Turn,
     wait::Wait,
     window::Window,
 };
@@ -197,11 +197,10 @@ impl Session {
         }
     }
 
-    /// Notes the key of a command that came alone, to be fetched [together] with those of other sessions. Tells whether
-    /// it did.
-    pub(crate) fn note_key(&self, input: &mut Input) -> bool {
-        if !self.authenticated || self.front.backend.node().is_none() {
-            return false;
+    /// Notes the key of a command that came alone, to be fetched together with those of other sessions.
+    pub(crate) fn note_key(&self, input: &mut Input) -> Option<Turn> {
+        if !self.authenticated || self.front.backend.reign() == 0 {
+            return None;
         }
         let limits = Limits {
             bulk_bytes_max: self.front.limits.bulk_bytes_max.load(Relaxed),
@@ -209,10 +208,9 @@ impl Session {
         };
         // What is wrong with it is told when it is run.
         let is_lone = matches!(input.next(limits), Ok(Some(_))) && input.is_lone();
-        let args = is_lone.then(|| input.args());
+        let args = is_lone.then(|| input.args())?;
         // The second word: for most commands, a key.
-        let key = args.as_ref().and_then(|args| args.get(1));
-        key.inspect(|key| together::note(key)).is_some()
+        Turn::note(args.get(1)?)
     }
 
     /// Has the keys of the next commands fetched, if there are several.
@@ -241,14 +239,13 @@ impl Session {
     /// whose connection is closed knows that it knows nothing of what has no reply, and that is the truth.
     pub(crate) async fn settle(&mut self) -> Result<(), Revoked> {
         if !self.batch.is_empty() {
-            let client = self.client_handle();
             let front = Arc::clone(&self.front);
             let view = Arc::clone(self.view.as_ref().expect(VIEWED));
             let commands = self.batch.commands();
             self.woven.set_protocol(self.out.protocol());
             let last = self
                 .batch
-                .settle(&front, &view, &client, &self.out, &mut self.woven)
+                .settle(&front, &view, &self.out, &mut self.woven)
                 .await;
             mem::swap(&mut self.out, &mut self.woven);
             if let Some(park) = self.asked.take() {

@@ -1,7 +1,8 @@
 //! Reading ahead over sessions: the keys of commands that came alone, each in a session of its own, are fetched together.
 //!
 //! A session that has received a command notes its key and lets the others on its thread have their turn. The first that
-//! goes on has what all of them noted fetched, as for the commands of one pipeline.
+//! goes on has its own key fetched together with some that were noted just before and after it; then those that go on
+//! next find theirs fetched, in whichever order the runtime wakes them.
 
 use std::cell::RefCell;
 
@@ -13,65 +14,92 @@ const KEY_BYTES_MAX: usize = 64;
 /// Most keys that are noted at a time.
 const NOTED_MAX: usize = 1024;
 
-/// Keys that sessions of this thread are going to ask for, in order.
+/// Keys that sessions of this thread are going to ask for.
 #[derive(Debug, Default)]
 struct Noted {
     /// The keys, one after the other.
     bytes: Vec<u8>,
-    /// Where each ends.
-    ends: Vec<usize>,
-    /// How many of them have been fetched.
-    fetched: usize,
-    /// How many of these have not been asked for yet.
-    ready: usize,
+    keys: Vec<Key>,
+    /// How many of these sessions have not gone on yet. When all have, their keys are forgotten.
+    waiting: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    start: usize,
+    length: usize,
+    is_fetched: bool,
 }
 
 thread_local! {
     static NOTED: RefCell<Noted> = RefCell::default();
 }
 
-/// Notes a key, if there is room.
-pub(crate) fn note(key: &[u8]) {
-    NOTED.with_borrow_mut(|noted| noted.note(key));
+/// The key of a session that waits for its turn.
+#[derive(Debug)]
+pub(crate) struct Turn(usize);
+
+impl Turn {
+    /// Notes a key, if there is room.
+    pub(crate) fn note(key: &[u8]) -> Option<Turn> {
+        NOTED.with_borrow_mut(|noted| noted.note(key)).map(Turn)
+    }
+
+    /// The session goes on: its key is fetched, unless it has been.
+    pub(crate) fn begin(self, backend: &dyn Backend) {
+        NOTED.with_borrow_mut(|noted| noted.fetch(self.0, |keys| backend.warm(keys)));
+    }
 }
 
-/// Somebody who noted a key goes on.
-pub(crate) fn fetch(backend: &dyn Backend) {
-    NOTED.with_borrow_mut(|noted| noted.fetch(|keys| backend.warm(keys)));
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // A thread that ends has nothing noted any more.
+        let _ = NOTED.try_with(|noted| noted.borrow_mut().leave());
+    }
 }
 
 impl Noted {
-    fn note(&mut self, key: &[u8]) {
-        // Who goes on counts all the same: what is left out is as if it had been fetched.
-        let key = if key.len() > KEY_BYTES_MAX { b"" } else { key };
-        if self.ends.len() < NOTED_MAX {
-            self.bytes.extend_from_slice(key);
-            self.ends.push(self.bytes.len());
+    fn note(&mut self, key: &[u8]) -> Option<usize> {
+        if key.len() > KEY_BYTES_MAX || self.keys.len() == NOTED_MAX {
+            return None;
+        }
+        self.keys.push(Key {
+            start: self.bytes.len(),
+            length: key.len(),
+            is_fetched: false,
+        });
+        self.bytes.extend_from_slice(key);
+        self.waiting += 1;
+        Some(self.keys.len() - 1)
+    }
+
+    fn fetch(&mut self, index: usize, warm: impl FnOnce(&[&[u8]])) {
+        if self.keys[index].is_fetched {
+            return;
+        }
+        let (before, after) = self.keys.split_at_mut(index);
+        let is_next = |key: &&mut Key| !key.is_fetched;
+        let before = before.iter_mut().rev().take_while(is_next);
+        // Most often they go on in the opposite order.
+        let (own, after) = after.split_at_mut(1);
+        let after = after.iter_mut().take_while(is_next);
+        let (mut keys, mut count) = ([&[][..]; AHEAD_MAX], 0);
+        for key in own.iter_mut().chain(before).chain(after).take(AHEAD_MAX) {
+            key.is_fetched = true;
+            keys[count] = &self.bytes[key.start..key.start + key.length];
+            count += 1;
+        }
+        if count > 1 {
+            warm(&keys[..count]);
         }
     }
 
-    fn fetch(&mut self, warm: impl FnOnce(&[&[u8]])) {
-        if self.ready == 0 {
-            let mut start = self
-                .fetched
-                .checked_sub(1)
-                .map_or(0, |last| self.ends[last]);
-            let (mut keys, mut count) = ([&[][..]; AHEAD_MAX], 0);
-            for &end in self.ends[self.fetched..].iter().take(AHEAD_MAX) {
-                keys[count] = &self.bytes[start..end];
-                (start, count) = (end, count + 1);
-            }
-            if count > 1 {
-                warm(&keys[..count]);
-            }
-            (self.fetched, self.ready) = (self.fetched + count, count);
-            if self.fetched == self.ends.len() {
-                self.bytes.clear();
-                self.ends.clear();
-                self.fetched = 0;
-            }
+    fn leave(&mut self) {
+        self.waiting -= 1;
+        if self.waiting == 0 {
+            self.bytes.clear();
+            self.keys.clear();
         }
-        self.ready = self.ready.saturating_sub(1);
     }
 }
 
@@ -79,43 +107,55 @@ impl Noted {
 mod tests {
     use super::*;
 
-    fn fetched(noted: &mut Noted) -> Vec<Vec<u8>> {
-        let mut keys = Vec::new();
-        noted.fetch(|warmed| keys.extend(warmed.iter().map(|key| key.to_vec())));
-        keys
+    const MANY: usize = 3 * AHEAD_MAX + 5;
+
+    fn key(number: usize) -> Vec<u8> {
+        format!("key:{number}").into_bytes()
+    }
+
+    /// Has sessions note their keys, which then go on in this order, and returns how often something was fetched.
+    fn fetched(order: impl Iterator<Item = usize>) -> usize {
+        let (mut noted, mut all, mut times) = (Noted::default(), Vec::new(), 0);
+        for number in 0..MANY {
+            assert_eq!(noted.note(&key(number)), Some(number));
+        }
+        for number in order {
+            noted.fetch(number, |keys| {
+                assert_eq!(keys[0], key(number), "its own is among them");
+                all.extend(keys.iter().map(|key| key.to_vec()));
+                times += 1;
+            });
+            assert!(noted.keys[number].is_fetched);
+            noted.leave();
+        }
+        assert!(noted.bytes.is_empty() && noted.keys.is_empty());
+        all.sort();
+        let count = all.len();
+        all.dedup();
+        assert_eq!(all.len(), count, "none is fetched twice");
+        times
     }
 
     #[test]
-    fn each_key_is_fetched_once_with_those_noted_before_and_after() {
-        let mut noted = Noted::default();
-        let keys: Vec<Vec<u8>> = (0..AHEAD_MAX as u8 + 3).map(|key| vec![key; 3]).collect();
-        keys.iter().for_each(|key| noted.note(key));
-        assert_eq!(fetched(&mut noted), keys[..AHEAD_MAX]);
-        for _ in 1..AHEAD_MAX {
-            assert!(fetched(&mut noted).is_empty());
-        }
-        // What comes meanwhile is fetched with what was left.
-        noted.note(b"later");
-        let left = [&keys[AHEAD_MAX..], &[b"later".to_vec()]].concat();
-        assert_eq!(fetched(&mut noted), left);
-        for _ in 1..left.len() {
-            assert!(fetched(&mut noted).is_empty());
-        }
-        assert_eq!((noted.bytes.len(), noted.ends.len()), (0, 0));
+    fn whoever_goes_on_has_his_key_fetched_once() {
+        let least = MANY.div_ceil(AHEAD_MAX);
+        assert_eq!(fetched(0..MANY), least);
+        assert_eq!(fetched((0..MANY).rev()), least);
+        assert!(fetched((0..MANY).map(|number| number * 7 % MANY)) <= 2 * least);
     }
 
     #[test]
     fn one_key_is_not_worth_it_and_there_is_a_bound() {
         let mut noted = Noted::default();
-        noted.note(b"alone");
-        assert!(fetched(&mut noted).is_empty());
-        for _ in 0..2 * NOTED_MAX {
-            noted.note(&[b'k'; 2 * KEY_BYTES_MAX]);
+        let alone = noted.note(b"alone").unwrap();
+        noted.fetch(alone, |_| panic!("it is read anyway"));
+        assert_eq!(noted.note(&[b'k'; KEY_BYTES_MAX + 1]), None);
+        let some = std::iter::from_fn(|| noted.note(&[b'k'; KEY_BYTES_MAX]));
+        assert_eq!(some.count(), NOTED_MAX - 1);
+        // One that is ended before it goes on counts as well.
+        for _ in 0..NOTED_MAX {
+            noted.leave();
         }
-        assert_eq!((noted.bytes.len(), noted.ends.len()), (0, NOTED_MAX));
-        for _ in 0..2 * NOTED_MAX {
-            assert!(fetched(&mut noted).iter().all(Vec::is_empty));
-        }
-        assert!(noted.ends.is_empty());
+        assert_eq!(noted.note(b"again"), Some(0));
     }
 }

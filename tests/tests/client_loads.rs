@@ -6,9 +6,9 @@ use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use larder_client::{Argument, Client, Json, LoadError, LoadOptions, ToArgument};
+use larder_client::{Argument, Client, Json, LoadError, LoadOptions, NearCache, ToArgument};
 use larder_tests::dev::{Dev, Node};
 use larder_tests::serve::info;
 use larder_tests::wait::{self, PATIENCE};
@@ -459,5 +459,40 @@ async fn without_the_cluster_each_process_loads_for_itself() {
     origin.open.notify_one();
     while let Some(call) = calls.join_next().await {
         assert_eq!(call.unwrap().unwrap(), "found");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_loaded_has_near_copies_that_go_with_the_key() {
+    let larder = Dev::start();
+    let near = Client::builder().near_cache(NearCache::new(1 << 20));
+    let client = near.connect(larder.seeds().split(',')).await.unwrap();
+    let options = LoadOptions::new().ttl(Duration::from_secs(600));
+    let loads = Arc::new(AtomicUsize::new(0));
+    let ask = async || {
+        let loads = Arc::clone(&loads);
+        let load = move || async move {
+            let number = loads.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, String>(format!("v{number}"))
+        };
+        client.get_or_load("k", &options, load).await.unwrap()
+    };
+    let hits = || client.near_stats().unwrap().hits;
+    let start = Instant::now();
+    for number in 0..3 {
+        let expected = format!("v{number}");
+        while ask().await != expected {
+            assert!(start.elapsed() < wait::PATIENCE, "the copy goes");
+        }
+        let before = hits();
+        while hits() == before {
+            assert_eq!(ask().await, expected);
+            assert!(start.elapsed() < wait::PATIENCE, "there is a copy");
+        }
+        let none = |_: Vec<String>| async { Err::<HashMap<String, String>, _>("it is there") };
+        let many = client.get_or_load_many(["k".to_owned()], &options, none);
+        assert_eq!(many.await.unwrap()["k"], expected);
+        assert_eq!(loads.load(Ordering::Relaxed), number + 1);
+        larder.connect().ask("DEL k");
     }
 }

@@ -6,10 +6,7 @@ use bytes::Bytes;
 use larder_proto::{
     Slot,
     limits::LEASE_MS_MAX,
-    schema::{
-        FailRequest, FailResponse, GetRequest, GetResponse, LoadRequest, LoadResponse, Timeout,
-        load_response::Outcome,
-    },
+    schema::{FailRequest, FailResponse, GetRequest, GetResponse, LoadRequest, LoadResponse},
     topology::Topology,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -39,32 +36,6 @@ pub trait Ask: Sync {
 
     /// The answer if there was none in time.
     fn in_vain(&self) -> Result<Self::Answer, String>;
-}
-
-/// Asks the node that serves a slot for a key of it.
-#[derive(Debug)]
-pub(crate) struct Owner<'a> {
-    pub(crate) cluster: &'a Cluster,
-    pub(crate) slot: Slot,
-    pub(crate) request: LoadRequest,
-}
-
-impl Ask for Owner<'_> {
-    type Answer = LoadResponse;
-
-    async fn ask(&self, left_ms: u64) -> Asked<LoadResponse> {
-        let request = LoadRequest {
-            wait_ms: left_ms,
-            ..self.request.clone()
-        };
-        self.cluster.load(self.slot, request).await
-    }
-
-    fn in_vain(&self) -> Result<LoadResponse, String> {
-        Ok(LoadResponse {
-            outcome: Some(Outcome::Timeout(Timeout {})),
-        })
-    }
 }
 
 /// Who is told that a lease is given back.

@@ -21,7 +21,6 @@ use links::Links;
 use watcher::Watcher;
 
 pub use flight::Flight;
-pub(crate) use load::Owner;
 pub use load::{Ask, Asked};
 pub use seed::{ConnectError, SeedFailure};
 

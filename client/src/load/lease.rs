@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use larder_proto::{
     Slot,
+    load_reply::ABSENT,
     resp::Reply,
     schema::{LoadRequest, LoadResponse, load_response::Outcome},
 };
@@ -14,14 +15,11 @@ use super::{options::LoadOptions, whole::Whole};
 use crate::{
     argument::Argument,
     client::Client,
-    cluster::Owner,
+    cluster::{Ask, Asked},
     commands::word,
     error::{Error, ErrorKind},
     set_options::milliseconds,
 };
-
-/// What `LOAD.FAIL` says if a loader found nothing.
-const ABSENT: &str = "absent";
 
 /// What it says before a loader's own words.
 const ERROR: &str = "error: ";
@@ -89,10 +87,15 @@ impl Found {
 
 impl Client {
     /// Asks for a key, without waiting for others. A lease that comes when the caller has left is given back.
-    pub(super) async fn find(&self, key: &Bytes, options: &LoadOptions) -> Result<Found, Error> {
+    pub(super) async fn find(
+        &self,
+        key: &Bytes,
+        options: &LoadOptions,
+        early_ms: u64,
+    ) -> Result<Found, Error> {
         let (client, key, options) = (self.clone(), key.clone(), options.clone());
         let asking = Whole::new(async move {
-            let args = options.ask(&key, client.inner.loads.typical());
+            let args = options.ask(&key, early_ms);
             let reply: Reply = client.run(&args).await?;
             Found::of(&client, &key, reply)
         });
@@ -107,33 +110,57 @@ impl Client {
         until: Instant,
     ) -> Result<Found, Error> {
         let slot = Slot::of(key);
+        let owner = Owner {
+            client: self,
+            key,
+            slot,
+            lease_ms: options.lease_ms(),
+        };
+        let found = self.inner.cluster.ask_until(slot, until, &owner).await;
+        found.map_err(|message| Error::server(message.as_bytes()).context("load.get", Some(slot)))
+    }
+}
+
+/// The node that serves a key, asked for it.
+struct Owner<'a> {
+    client: &'a Client,
+    key: &'a Bytes,
+    slot: Slot,
+    lease_ms: u64,
+}
+
+impl Ask for Owner<'_> {
+    type Answer = Found;
+
+    /// A lease that comes when it is not waited for any more is given back.
+    async fn ask(&self, left_ms: u64) -> Asked<Found> {
+        let (client, key, slot) = (self.client.clone(), self.key.clone(), self.slot);
         let request = LoadRequest {
             key: key.clone(),
-            lease_ms: options.lease_ms(),
+            lease_ms: self.lease_ms,
+            wait_ms: left_ms,
             ..LoadRequest::default()
         };
-        let cluster = &self.inner.cluster;
-        let owner = Owner {
-            cluster,
-            slot,
-            request,
-        };
-        match cluster.ask_until(slot, until, &owner).await {
-            Ok(response) => Ok(Found::of_response(self, key, response)),
-            Err(message) => Err(Error::server(message.as_bytes()).context("load.get", Some(slot))),
-        }
+        let asking = Whole::new(async move {
+            let answer = client.inner.cluster.load(slot, request).await?;
+            Ok(answer.map(|response| Found::of_response(&client, &key, response)))
+        });
+        asking.await
+    }
+
+    fn in_vain(&self) -> Result<Found, String> {
+        Ok(Found::Busy)
     }
 }
 
 impl LoadOptions {
-    /// The arguments of a `LOAD.GET` that does not wait, if loads take so long as a rule.
-    pub(super) fn ask<'a>(&self, key: &'a Bytes, load: Duration) -> Vec<Argument<'a>> {
+    /// The arguments of a `LOAD.GET` that does not wait, for a value that is fresh for so long.
+    pub(super) fn ask<'a>(&self, key: &'a Bytes, early_ms: u64) -> Vec<Argument<'a>> {
         let number = |number: u64| Argument::owned(number.to_string().into_bytes());
         let key = Argument::borrowed(key);
         let mut args = vec![word("load.get"), key, number(self.lease_ms()), word("0")];
-        match self.early_ms(load) {
-            0 => {}
-            early_ms => args.extend([word("early"), number(early_ms)]),
+        if early_ms > 0 {
+            args.extend([word("early"), number(early_ms)]);
         }
         args
     }

@@ -1,6 +1,6 @@
 //! Loading many keys at once.
 
-use std::{collections::HashMap, fmt, hash::Hash};
+use std::{collections::HashMap, fmt, hash::Hash, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -51,6 +51,7 @@ impl Client {
         pending.sort_by_cached_key(|key| key.to_argument().as_bytes().to_vec());
         pending.dedup();
         let mut values = HashMap::with_capacity(pending.len());
+        self.take_copies(&mut pending, &mut values, options);
         while !pending.is_empty() {
             let found = match self.find_many(&pending, options).await {
                 Err(error) if options.bypass && is_unavailable(&error) => {
@@ -113,6 +114,32 @@ impl Client {
         Ok(values)
     }
 
+    /// Takes out of `keys` those of which the near cache has copies that are fresh.
+    fn take_copies<K, T>(
+        &self,
+        keys: &mut Vec<K>,
+        values: &mut HashMap<K, T>,
+        options: &LoadOptions,
+    ) where
+        K: ToArgument + Clone + Eq + Hash,
+        T: FromReply,
+    {
+        let early = Duration::from_millis(options.early_ms(self.inner.loads.typical()));
+        keys.retain(|key| {
+            let copy = self.near_lasting(key.to_argument().as_bytes());
+            let fresh = copy.filter(|(_, left)| *left > early);
+            // What cannot be read is told by whoever asks for it.
+            let value = fresh.and_then(|(value, _)| read::<T, String>(value).ok());
+            match value {
+                Some(value) => {
+                    values.insert(key.clone(), value);
+                    false
+                }
+                None => true,
+            }
+        });
+    }
+
     /// Asks for keys, all at once. Leases that come when the caller has left are given back.
     async fn find_many<K: ToArgument>(
         &self,
@@ -123,7 +150,7 @@ impl Client {
         let typical = self.inner.loads.typical();
         let mut pipeline = self.pipeline();
         for key in &keys {
-            pipeline = pipeline.command(&options.ask(key, typical));
+            pipeline = pipeline.command(&options.ask(key, options.early_ms(typical)));
         }
         let client = self.clone();
         let asking = Whole::new(async move {

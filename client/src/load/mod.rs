@@ -128,6 +128,7 @@ impl Client {
     ///   dropped before its loader runs, another's does.
     /// - What was loaded is not stored if the key was written or deleted meanwhile: see [`Client::invalidate`].
     /// - With [`LoadOptions::stale_while_revalidate`], an old value is shown at once, and loaded anew in the background.
+    /// - With a [near cache](crate::NearCache), a copy that is fresh is as good as the value.
     /// - Ask for an [`Option`] if there may be nothing to load: the loader's `Ok(None)` is told to all who wait, and
     ///   remembered as long as [`LoadOptions::absent_ttl`] says.
     /// - If the cluster cannot be reached, the value is loaded without it, unless
@@ -166,7 +167,11 @@ impl Client {
         let key = bytes_of(&key)?;
         let until = Instant::now() + options.longest_wait();
         loop {
-            let found = match self.find(&key, options).await {
+            let early_ms = options.early_ms(self.inner.loads.typical());
+            if let Some(value) = self.get_fresh(&key, Duration::from_millis(early_ms)).await {
+                return read(value);
+            }
+            let found = match self.find(&key, options, early_ms).await {
                 Err(error) if options.bypass && is_unavailable(&error) => {
                     return self.bypass(key, options, loader).await;
                 }

@@ -101,7 +101,8 @@ impl LoadOptions {
         self
     }
 
-    /// How long a loader may take; then it is cancelled. Default: 10 seconds. At most an hour, less a second.
+    /// How long a loader may take; then it is cancelled, at the place where it awaits something: one that blocks its thread
+    /// cannot be. Default: 10 seconds. At most an hour, less a second.
     pub fn load_timeout(mut self, timeout: Duration) -> LoadOptions {
         self.load_timeout = timeout;
         self

@@ -28,10 +28,11 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> Future for Whole<F> {
     /// # Panics
     /// If there was an answer before.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let asking = self.asking.as_mut().expect("nobody asks an answer again");
+        // One that panics is not asked to its end.
+        let mut asking = self.asking.take().expect("nobody asks an answer again");
         let answer = asking.as_mut().poll(context);
-        if answer.is_ready() {
-            self.asking = None;
+        if answer.is_pending() {
+            self.asking = Some(asking);
         }
         answer
     }

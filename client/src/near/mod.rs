@@ -140,14 +140,14 @@ impl Near {
         }
     }
 
-    /// The copy of a key's value, if there is a valid one.
-    fn find(&self, key: &[u8]) -> Option<Bytes> {
+    /// The copy of a key's value, if there is a valid one, and for how long it is.
+    fn find(&self, key: &[u8]) -> Option<(Bytes, Duration)> {
         let copy = self.copies.get(key)?;
         let staleness = u64::try_from(self.options.staleness.as_nanos()).unwrap_or(u64::MAX);
         let now = Instant::now();
         let since = nanoseconds(self.origin).saturating_sub(staleness);
         if copy.session.holds(since) && now < copy.until {
-            return Some(copy.value.clone());
+            return Some((copy.value.clone(), copy.until - now));
         }
         if !copy.session.is_open() || now >= copy.until {
             self.copies.invalidate(key);
@@ -230,7 +230,7 @@ impl Near {
 
     /// Whether a copy of a key is to be fetched now because it is hot.
     fn is_wanted(&self, key: &[u8]) -> bool {
-        self.hot.is_wanted(key, nanoseconds(self.origin))
+        self.hot.is_wanted(key, || nanoseconds(self.origin))
     }
 }
 
@@ -273,6 +273,12 @@ impl Client {
     /// The copy of a key's value that the near cache has, if it may be shown. Asks nobody; to have a copy made, get the
     /// key. For programs that serve others.
     pub fn near_copy(&self, key: &[u8]) -> Option<Bytes> {
+        let (value, _) = self.near_lasting(key)?;
+        Some(value)
+    }
+
+    /// The same, and for how long it may be shown.
+    pub(crate) fn near_lasting(&self, key: &[u8]) -> Option<(Bytes, Duration)> {
         let near = self.inner.near.as_ref()?;
         let copy = near.find(key);
         let counter = if copy.is_some() {
@@ -310,11 +316,28 @@ impl Client {
         let near = self.inner.near.as_ref()?;
         match self.near_copy(key) {
             Some(value) => Some(Reply::Bulk(value)),
-            None => self.read_watched(near, key).await,
+            None => {
+                let (read, _) = self.read_watched(near, key).await?;
+                Some(read)
+            }
         }
     }
 
-    async fn read_watched(&self, near: &Arc<Near>, key: &[u8]) -> Option<Reply> {
+    /// The value of a key by way of the near cache, if there is one that stays fresh for longer than this. `None`: it is
+    /// to be asked for as ever.
+    pub(crate) async fn get_fresh(&self, key: &[u8], longer: Duration) -> Option<Bytes> {
+        let near = self.inner.near.as_ref()?;
+        if let Some((value, left)) = self.near_lasting(key) {
+            return (left > longer).then_some(value);
+        }
+        match self.read_watched(near, key).await? {
+            (Reply::Bulk(value), left) if left > longer => Some(value),
+            _ => None,
+        }
+    }
+
+    /// What a `GET` answers, and for how long that is fresh.
+    async fn read_watched(&self, near: &Arc<Near>, key: &[u8]) -> Option<(Reply, Duration)> {
         let (slot, cluster) = (Slot::of(key), &self.inner.cluster);
         let pipe = cluster.pipe_for(slot);
         // Also if this key is not hot: the node is to tell when one is.
@@ -349,13 +372,13 @@ impl Client {
             Reply::Integer(-1) => near.options.ttl,
             Reply::Integer(left @ 1..) => Duration::from_millis(left.unsigned_abs()),
             // What is stale is to be asked for: that has it loaded anew.
-            _ => return Some(read),
+            _ => return Some((read, Duration::ZERO)),
         };
         // From before it was asked: the copy goes no later than the value is fresh.
         let until = start + left.min(near.options.ttl);
         if let Reply::Bulk(value) = &read {
             reader.keep(value, session, until);
         }
-        Some(read)
+        Some((read, left))
     }
 }

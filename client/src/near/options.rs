@@ -48,7 +48,8 @@ impl NearCache {
     /// that is asked for by everybody, this costs hardly any memory. Default: copies of everything that is read, as far
     /// as there is room.
     ///
-    /// A node says so within about two seconds. Then the next read makes a copy, which is good as long as any other:
+    /// The more of the reads are the key's, the sooner its node says so: at 10 times the least within two seconds or three,
+    /// at twice the least within ten. Then the next read makes a copy, which is good as long as any other:
     /// until the key changes, or for [`NearCache::ttl`]. A key that is no longer called hot goes on counting as hot for
     /// ten seconds. Since a key with copies is hardly read at its node any more, it may come to be called hot no more,
     /// by its copies alone: when these are over, its reads go to the node again, until it is called hot again a few

@@ -176,6 +176,7 @@ impl Blocks {
             Some(number) => number as usize,
             None => self.new_number(),
         };
+        self.numbers = self.numbers_bytes();
         self.memory[number] = block;
         if !is_alone {
             self.open = Some(number as u32);
@@ -189,7 +190,6 @@ impl Blocks {
         assert!(number < 1 << BLOCK_BITS, "a block has an address");
         self.memory.push(Box::default());
         self.fills.push(Fill::default());
-        self.numbers = self.numbers_bytes();
         number
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Chunked<T> {
 
 /// What there is beyond the first chunk, which is full then.
 ///
-/// Invariant: it has chunks, none is empty, and all but the last are full.
+/// Invariant: it has chunks, and all but the last are full.
 #[derive(Debug)]
 struct Rest<T>(Vec<Vec<T>>);
 
@@ -111,15 +111,18 @@ impl<T> Chunked<T> {
         let Some(Rest(chunks)) = self.rest.as_deref_mut() else {
             return self.first.pop();
         };
-        let last = chunks.last_mut()?;
-        let element = last.pop();
-        if last.is_empty() {
-            chunks.pop();
+        if let Some(element) = chunks.last_mut().and_then(Vec::pop) {
+            // A chunk that becomes empty stays: the next push would need it.
+            return Some(element);
         }
-        if chunks.is_empty() {
-            self.rest = None;
+        chunks.pop();
+        match chunks.last_mut() {
+            Some(last) => last.pop(),
+            None => {
+                self.rest = None;
+                self.first.pop()
+            }
         }
-        element
     }
 }
 

@@ -59,7 +59,7 @@ impl Use {
     /// The use that a command makes of its keys.
     fn of(command: &Command) -> Use {
         match command.id {
-            Id::Get => Use::Get,
+            Id::Get | Id::LoadGet => Use::Get,
             _ if command.may_alter_keys() => Use::Write,
             _ => Use::Other,
         }

@@ -98,7 +98,13 @@ impl Node {
                     false => There::Written(None),
                 });
             }
-            let stale = Stale::of(stripe, key, version, fresh_until, wait_ms);
+            let stale = Stale::of(
+                stripe,
+                key,
+                version,
+                fresh_until,
+                origin.settings.lease_ms(),
+            );
             Ok::<_, CommandError>(There::Written(stale))
         })?;
         match there {
@@ -187,7 +193,7 @@ impl Node {
         loop {
             let reign = self.reign_or_closed()?;
             let now = Millis(now_ms());
-            let lease_ms = origin.settings.patience_ms();
+            let lease_ms = origin.settings.lease_ms();
             let (found, position) = with_stripe(
                 self.engine(),
                 key,

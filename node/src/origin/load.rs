@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use larder_proto::load_reply::ABSENT;
 use larder_proxy::now_ms;
 use tokio::time::timeout_at;
 
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// What is remembered of a key for which its origin has nothing.
-pub(super) const NOTHING: &[u8] = b"there is nothing at the origin";
+pub(super) const NOTHING: &[u8] = ABSENT.as_bytes();
 
 /// For how long a failure keeps others from trying again while there is a stale value to show, in milliseconds.
 const FAILURE_MS: u64 = 1000;
@@ -41,7 +42,7 @@ pub(super) struct Load {
     pub(super) token: Token,
     /// In which the lease was given.
     pub(super) reign: u64,
-    /// When the lease runs out.
+    /// When it has to end, which is before the lease does.
     pub(super) until: Instant,
     /// The version of the value that there is meanwhile.
     pub(super) stale: Option<u64>,
@@ -54,7 +55,6 @@ impl Load {
     }
 
     async fn run(self) {
-        // Whoever has the lease after this one fetches, too.
         match timeout_at(self.until.into(), self.fetch()).await {
             Ok(Some(fetched)) => self.keep_or_fail(fetched),
             Ok(None) => {}
@@ -215,7 +215,7 @@ mod tests {
     use crate::{engine::EngineConfig, log::Log};
 
     #[tokio::test]
-    async fn nothing_is_fetched_when_the_lease_has_run_out() {
+    async fn who_waits_is_told_of_a_load_that_takes_too_long() {
         // It takes connections, and never says a word.
         let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let flag = format!("k=http://{}/{{rest}}", silent.local_addr().unwrap());
@@ -223,9 +223,14 @@ mod tests {
         let origins = Origins::new(Table::of(settings).unwrap().unwrap());
         let engine = Arc::new(Engine::new(EngineConfig::default(), Log::new().into()));
         let now = Millis(now_ms());
-        let lease = || engine.lock(Slot::of(b"k"), now).lease(b"k", 600_000);
+        let origin = Arc::clone(origins.find(b"k").unwrap());
+        let lease = || {
+            engine
+                .lock(Slot::of(b"k"), now)
+                .lease(b"k", origin.settings.lease_ms())
+        };
         let load = Load {
-            origin: Arc::clone(origins.find(b"k").unwrap()),
+            origin: Arc::clone(&origin),
             origins: Arc::new(origins),
             engine: Arc::clone(&engine),
             key: Bytes::from_static(b"k"),

@@ -220,6 +220,13 @@ impl OriginSettings {
         row.check().map_err(|why| wrong(&why))
     }
 
+    /// For how long the right to load a key is given: until the load has ended at the latest, and those who wait have been
+    /// told how.
+    pub(crate) fn lease_ms(&self) -> u64 {
+        const SPARE_MS: u64 = 1_000;
+        (self.patience_ms() + SPARE_MS).min(LEASE_MS_MAX)
+    }
+
     /// How long a load may take at most: every request with the wait before it, and the pauses between them.
     pub(crate) fn patience_ms(&self) -> u64 {
         let longest = (self.timeout * 2 + PAUSE_MAX) * (self.retries + 1);
