@@ -7,6 +7,8 @@ use super::size_class::allocated;
 /// Elements of a chunk. They are small: a chunk is copied, and its pages are cleared, in a fraction of a millisecond.
 const CHUNK: usize = if cfg!(test) { 64 } else { 8192 };
 
+const THERE: &str = "an element is there";
+
 /// See the [module](self). While it has no more than one chunk's elements, it is a vector that grows by a quarter.
 ///
 /// In this order, for every read looks at the first.
@@ -62,24 +64,23 @@ impl<T> Chunked<T> {
     #[inline]
     pub(super) fn get(&self, index: usize) -> Option<&T> {
         match self.first.get(index) {
-            None => self
-                .chunks()
-                .get((index / CHUNK).checked_sub(1)?)?
-                .get(index % CHUNK),
+            None => self.get_beyond(index),
             found => found,
         }
     }
 
-    #[inline]
-    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        match self.first.get_mut(index) {
-            None => {
-                let Rest(chunks) = self.rest.as_deref_mut()?;
-                let chunk = chunks.get_mut((index / CHUNK).checked_sub(1)?)?;
-                chunk.get_mut(index % CHUNK)
-            }
-            found => found,
-        }
+    /// An element that is not in the first chunk. Few vectors have any.
+    #[cold]
+    fn get_beyond(&self, index: usize) -> Option<&T> {
+        let chunk = self.chunks().get((index / CHUNK).checked_sub(1)?)?;
+        chunk.get(index % CHUNK)
+    }
+
+    #[cold]
+    fn get_beyond_mut(&mut self, index: usize) -> Option<&mut T> {
+        let Rest(chunks) = self.rest.as_deref_mut()?;
+        let chunk = chunks.get_mut((index / CHUNK).checked_sub(1)?)?;
+        chunk.get_mut(index % CHUNK)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -131,14 +132,20 @@ impl<T> Index<usize> for Chunked<T> {
 
     #[inline]
     fn index(&self, index: usize) -> &T {
-        self.get(index).expect("an element is there")
+        match self.first.get(index) {
+            None => self.get_beyond(index).expect(THERE),
+            Some(element) => element,
+        }
     }
 }
 
 impl<T> IndexMut<usize> for Chunked<T> {
     #[inline]
     fn index_mut(&mut self, index: usize) -> &mut T {
-        self.get_mut(index).expect("an element is there")
+        if index < self.first.len() {
+            return &mut self.first[index];
+        }
+        self.get_beyond_mut(index).expect(THERE)
     }
 }
 
