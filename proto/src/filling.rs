@@ -5,6 +5,9 @@
 
 use crate::resp::{Output, integer};
 
+/// How a load ends of which the origin says that there is nothing: no failure to who has sent a `GET`.
+pub const NOTHING: &[u8] = b"there is nothing at the origin";
+
 /// The first word of the answer.
 const CODE: &[u8] = b"FILLING ";
 
@@ -20,9 +23,20 @@ pub fn wait_ms(error: &[u8]) -> Option<u64> {
     u64::try_from(number).ok()
 }
 
+/// What a load that ended so has failed for; `None`: there is nothing, which is no failure.
+pub fn failure(message: &[u8]) -> Option<String> {
+    (message != NOTHING).then(|| String::from_utf8_lossy(message).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_there_is_nothing_is_no_failure() {
+        assert_eq!(failure(NOTHING), None);
+        assert_eq!(failure(b"img: 503").as_deref(), Some("img: 503"));
+    }
 
     #[test]
     fn what_is_written_is_read() {

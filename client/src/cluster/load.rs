@@ -62,7 +62,7 @@ impl Ask for Owner<'_> {
 
     fn in_vain(&self) -> Result<LoadResponse, String> {
         Ok(LoadResponse {
-            outcome: Some(Outcome::Timeout(Timeout {})),
+            outcome: Some(Outcome::Timeout(Timeout::default())),
         })
     }
 }
