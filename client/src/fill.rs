@@ -32,7 +32,16 @@ impl Ask for Owner<'_> {
 
     async fn ask(&self, _: u64) -> Asked<Option<GetResponse>> {
         let key = self.key.clone();
-        let answer = self.cluster.get(self.slot, GetRequest { key }).await?;
+        let answer = self
+            .cluster
+            .get(
+                self.slot,
+                GetRequest {
+                    key,
+                    ..GetRequest::default()
+                },
+            )
+            .await?;
         Ok(answer.map(Some))
     }
 

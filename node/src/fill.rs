@@ -30,13 +30,25 @@ pub enum Outcome {
 }
 
 /// One load of a key, and all who wait for it. Waiting takes a task's own memory and nothing here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fill {
+    /// That of its lease for others than its holder: no other lease has it, and it is not 0. It is no fence: whoever asks is
+    /// told.
+    pub name: u64,
     outcome: OnceLock<Outcome>,
     ended: Notify,
 }
 
 impl Fill {
+    /// A load that has begun.
+    pub fn new(name: u64) -> Fill {
+        Fill {
+            name,
+            outcome: OnceLock::new(),
+            ended: Notify::new(),
+        }
+    }
+
     /// Tells everybody. The first word counts.
     pub fn end(&self, outcome: Outcome) {
         if self.outcome.set(outcome).is_ok() {

@@ -1,4 +1,7 @@
 //! Asking for a key that is to be loaded if it is missing, and waiting for another's load.
+//!
+//! Who is told `TIMEOUT` is told the name of the lease that is under way, too, and may wait for the end of that lease alone
+//! ([`LoadRequest::awaits`]). So one call can wait for many; why that is safe is in `proxy/src/awaited.rs`.
 
 use std::{
     sync::{
@@ -11,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use larder_proto::{
     limits::LEASE_MS_MAX,
-    schema::{Lead, LoadRequest, LoadResponse, Timeout, load_response::Outcome as Answer},
+    schema::{Ended, Lead, LoadRequest, LoadResponse, Timeout, load_response::Outcome as Answer},
 };
 use larder_proxy::now_ms;
 
@@ -24,7 +27,7 @@ use crate::{
     node::Node,
 };
 
-/// Most that wait for loads at one node. Each takes a task's memory.
+/// Most calls that wait for loads at one node. Each takes a task's memory.
 const WAITERS_MAX: usize = 128 * 1024;
 
 /// How many wait for loads.
@@ -110,25 +113,74 @@ impl Node {
             milliseconds if (least..=LEASE_MS_MAX).contains(&milliseconds) => Ok(milliseconds),
             _ => Err(CommandError::Milliseconds { least }),
         };
-        let ask = (|| {
-            Ok(Ask {
-                lease_ms: within(request.lease_ms, 1)?,
+        let checked = (|| {
+            let least = u64::from(request.awaits == 0);
+            let ask = Ask {
+                lease_ms: within(request.lease_ms, least)?,
                 early_ms: within(request.early_ms, 0)?,
-                waits: within(request.wait_ms, 0)? > 0,
-            })
+                waits: true,
+            };
+            let waits = within(request.wait_ms, 0)? > 0;
+            let waiter = waits.then(|| self.waiters.enter()).transpose()?;
+            Ok((ask, waiter))
         })();
-        let ask = match ask {
-            Ok(ask) => ask,
+        let (ask, waiter) = match checked {
+            Ok(checked) => checked,
             Err(error) => return Ok(Err(error)),
         };
         let until = Instant::now() + Duration::from_millis(request.wait_ms);
-        let waiter = match self.waiters.enter() {
-            Ok(waiter) => waiter,
-            Err(error) => return Ok(Err(error)),
+        let answer = match request.awaits {
+            0 => self.load_until(&request.key, ask, until).await,
+            name => self.end_of(&request.key, name, until).await.map(Ok),
         };
-        let answer = self.load_until(&request.key, ask, until).await;
         drop(waiter);
         answer
+    }
+
+    /// Waits for the end of the lease of this name.
+    async fn end_of(&self, key: &Bytes, name: u64, until: Instant) -> Result<LoadResponse, Closed> {
+        let reign = self.reign_or_closed()?;
+        let now = Millis(now_ms());
+        let (under_way, position) = with_stripe(
+            self.engine(),
+            key,
+            Use::Other,
+            Access::Primary,
+            now,
+            |stripe| stripe.under_way(key, name),
+        )?;
+        let told = match under_way {
+            Some((fill, left_ms)) => {
+                let left = Duration::from_millis(left_ms);
+                self.told_of(&fill, left, until, (position, reign)).await?
+            }
+            None => None,
+        };
+        Ok(answer(told.unwrap_or(Answer::Ended(Ended {}))))
+    }
+
+    /// What those are told who wait for a load, and have seen it under way at this position in this reign; `None`: its lease
+    /// is void.
+    async fn told_of(
+        &self,
+        fill: &Fill,
+        left: Duration,
+        until: Instant,
+        (seen, reign): (Position, u64),
+    ) -> Result<Option<Answer>, Closed> {
+        Ok(match fill.ended_by(left, until).await {
+            Some(Outcome::Void) => None,
+            // What ended the load did so in the reign in which it began: leases survive none.
+            Some(Outcome::Filled { value, position }) => {
+                self.released_for(*position, reign).await?;
+                Some(Answer::Hit(value.clone()))
+            }
+            Some(Outcome::Failed(message)) => {
+                self.released_for(seen, reign).await?;
+                Some(Answer::Failed(message.clone()))
+            }
+            None => Some(Answer::Timeout(Timeout { lease: fill.name })),
+        })
     }
 
     async fn load_until(
@@ -143,7 +195,7 @@ impl Node {
             let (there, position) = with_stripe(
                 self.engine(),
                 key,
-                Use::Other,
+                Use::Get,
                 Access::Primary,
                 now,
                 |stripe| {
@@ -174,18 +226,9 @@ impl Node {
                     return Ok(Err(error));
                 }
             };
-            match fill.ended_by(lease, until).await {
-                Some(Outcome::Void) => {}
-                // What ended the load did so in the reign in which it began: leases survive none.
-                Some(Outcome::Filled { value, position }) => {
-                    self.released_for(*position, reign).await?;
-                    return Ok(Ok(answer(Answer::Hit(value.clone()))));
-                }
-                Some(Outcome::Failed(message)) => {
-                    self.released_for(position, reign).await?;
-                    return Ok(Ok(answer(Answer::Failed(message.clone()))));
-                }
-                None => return Ok(Ok(timed_out())),
+            let seen = (position, reign);
+            if let Some(told) = self.told_of(&fill, lease, until, seen).await? {
+                return Ok(Ok(answer(told)));
             }
         }
     }
@@ -210,7 +253,7 @@ fn told(loaded: Loaded<'_>) -> Result<Now, CommandError> {
         Loaded::Stale(entry) => Now::Answer(Answer::Stale(shared(entry)?)),
         Loaded::Lead(token, stale) => Now::Lead(token, stale.map(shared).transpose()?),
         Loaded::Failed(message) => Now::Answer(Answer::Failed(message)),
-        Loaded::Busy { fill: None, .. } => Now::Answer(Answer::Timeout(Timeout {})),
+        Loaded::Busy { fill: None, .. } => Now::Answer(Answer::Timeout(Timeout::default())),
         Loaded::Busy {
             left_ms,
             fill: Some(fill),
@@ -222,10 +265,6 @@ fn answer(outcome: Answer) -> LoadResponse {
     LoadResponse {
         outcome: Some(outcome),
     }
-}
-
-fn timed_out() -> LoadResponse {
-    answer(Answer::Timeout(Timeout {}))
 }
 
 #[cfg(test)]

@@ -3,7 +3,13 @@
 //! Replies leave a pipe in order, so none may wait for an origin. Whoever sent the `GET` asks again, by a call that
 //! waits (`Data.Get`), and tells his client what comes of that: no RESP client ever sees this answer.
 
-use crate::resp::{Output, integer};
+use crate::{
+    load_reply::ABSENT,
+    resp::{Output, integer},
+};
+
+/// How a load ends of which the origin says that there is nothing: no failure to who has sent a `GET`.
+pub const NOTHING: &[u8] = ABSENT.as_bytes();
 
 /// The first word of the answer.
 const CODE: &[u8] = b"FILLING ";
@@ -20,9 +26,20 @@ pub fn wait_ms(error: &[u8]) -> Option<u64> {
     u64::try_from(number).ok()
 }
 
+/// What a load that ended so has failed for; `None`: there is nothing, which is no failure.
+pub fn failure(message: &[u8]) -> Option<String> {
+    (message != NOTHING).then(|| String::from_utf8_lossy(message).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_there_is_nothing_is_no_failure() {
+        assert_eq!(failure(NOTHING), None);
+        assert_eq!(failure(b"img: 503").as_deref(), Some("img: 503"));
+    }
 
     #[test]
     fn what_is_written_is_read() {

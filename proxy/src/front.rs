@@ -14,7 +14,8 @@ use larder_client::{NearCache, cluster::Cluster};
 use larder_proto::{limits, topology::Topology};
 
 use crate::{
-    Backend, copies::Copies, password::Password, registry::Registry, slowlog::SlowLog, stats::Stats,
+    Backend, awaited::Awaited, copies::Copies, password::Password, registry::Registry,
+    slowlog::SlowLog, stats::Stats,
 };
 
 /// How a front end is set up.
@@ -70,6 +71,7 @@ pub struct Front {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) cluster: Cluster,
     pub(crate) copies: Option<Arc<Copies>>,
+    pub(crate) awaited: Arc<Awaited>,
     pub(crate) view: ArcSwap<View>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) stats: Stats,
@@ -105,6 +107,7 @@ impl Front {
             copies: settings
                 .near_cache
                 .map(|near| Arc::new(Copies::new(near, cluster.clone()))),
+            awaited: Arc::default(),
             settings,
             backend,
             cluster,

@@ -12,6 +12,7 @@
 //! before it reads on; so a session's memory is bounded however deep its pipeline, and a client that does not read is
 //! not read from.
 
+mod awaited;
 mod backend;
 mod batch;
 mod command;

@@ -2,8 +2,19 @@
 //! where it comes from (`GET`).
 //!
 //! A node answers at once, whatever it is asked, for its replies leave in order: with `TIMEOUT`, if the key is being
-//! loaded; to `GET` with `FILLING` ([`filling`]), if it has to be. Only then the session whose command it is waits, by a
-//! call of its own, when all replies before have left.
+//! loaded; to `GET` with `FILLING` ([`filling`]), if it has to be. Only then the session whose command it is waits, when
+//! all replies before have left: for a key of this process's node there, else by a call that all sessions share who wait for
+//! the same load ([`crate::awaited`]).
+//!
+//! ```text
+//!   ask the node, without waiting --> HIT, STALE, LEAD, FAILED: done
+//!        ^         '--> others load it, under this lease: wait for the end of that lease --> HIT, FAILED: done
+//!        |                                                          '--> the session's own time is up: TIMEOUT
+//!        '--------------------- it is void or over -----------------'
+//! ```
+//!
+//! Nothing but a session parks, and for one command at a time, or for a few of a batch ([`crate::fills`]): the most
+//! clients that there may be are the most that wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,11 +25,11 @@ use larder_proto::{
     limits::LEASE_MS_MAX,
     load_reply::{LoadReply, TIMEOUT},
     resp::{Args, Mark, Output, integer},
-    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, load_response::Outcome},
+    schema::{GetRequest, GetResponse, LoadRequest, LoadResponse, Timeout, load_response::Outcome},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use crate::{backend::Closed, front::Front, lead::Lead, wait::drained};
+use crate::{awaited::Lease, backend::Closed, front::Front, lead::Lead, wait::drained};
 
 /// A node answers a `GET` within the time that it said; the answer has to travel, and the node may be replaced.
 const GRACE: Duration = Duration::from_secs(1);
@@ -60,6 +71,7 @@ impl Park {
             lease_ms: milliseconds(2)?,
             wait_ms,
             early_ms: milliseconds(5).unwrap_or_default(),
+            awaits: 0,
         };
         Some(Park {
             slot,
@@ -74,7 +86,7 @@ impl Park {
         let key = Bytes::copy_from_slice(key);
         Some(Park {
             slot,
-            request: Request::Get(GetRequest { key }),
+            request: Request::Get(GetRequest { key, joins: true }),
             until: Instant::now() + Duration::from_millis(wait_ms) + GRACE,
         })
     }
@@ -100,6 +112,11 @@ impl Park {
         let park = out.is_since(mark, TIMEOUT).then(park).flatten()?;
         out.rewind(mark);
         Some(park)
+    }
+
+    /// Whether who leaves, or says that it will send no more, is not to be told. A `GET` is answered as ever.
+    pub(crate) fn is_for_who_stays(&self) -> bool {
+        matches!(self.request, Request::Load(_))
     }
 
     /// Waits and writes the reply. If that says that the client is to load the key, it has yet to be told.
@@ -162,27 +179,31 @@ impl Ask for Whom<'_> {
             view.local == Some(view.topology.owner(slot))
         };
         let closed = |Closed| "it is not served here".to_owned();
-        let (backend, cluster) = (&front.backend, &front.cluster);
-        Ok(match &self.request {
-            Request::Load(request) => {
+        let left = Duration::from_millis(left_ms);
+        match (&self.request, here) {
+            // Those who wait here share what they wait for as it is.
+            (Request::Load(request), true) => {
                 let request = LoadRequest {
                     wait_ms: left_ms,
                     ..request.clone()
                 };
-                let answer = match here {
-                    true => backend.load(request).await.map_err(closed)?,
-                    false => cluster.load(slot, request).await?,
-                };
-                answer.map(Response::Load)
+                let answer = front.backend.load(request).await.map_err(closed)?;
+                Ok(answer.map(Response::Load))
             }
-            Request::Get(request) => {
-                let answer = match here {
-                    true => backend.get(request.clone()).await.map_err(closed)?,
-                    false => cluster.get(slot, request.clone()).await?,
+            (Request::Get(request), true) => {
+                let request = GetRequest {
+                    joins: false,
+                    ..request.clone()
                 };
-                answer.map(Response::Get)
+                let answer = front.backend.get(request).await.map_err(closed)?;
+                Ok(answer.map(Response::Get))
             }
-        })
+            (Request::Load(request), false) => self.load(request, Instant::now() + left).await,
+            (Request::Get(request), false) => {
+                let patience = left.saturating_sub(GRACE);
+                self.get(request, Instant::now() + patience).await
+            }
+        }
     }
 
     fn in_vain(&self) -> Result<Response, String> {
@@ -193,6 +214,86 @@ impl Ask for Whom<'_> {
     }
 }
 
+impl Whom<'_> {
+    /// Asks another node, and waits with all others for the lease that it names. If that is over, asks again.
+    async fn load(&self, request: &LoadRequest, until: Instant) -> Asked<Response> {
+        loop {
+            let at_once = LoadRequest {
+                wait_ms: 0,
+                ..request.clone()
+            };
+            let answer = self.front.cluster.load(self.slot, at_once).await?;
+            let lease = match &answer {
+                Ok(LoadResponse {
+                    outcome: Some(Outcome::Timeout(Timeout { lease: lease @ 1.. })),
+                }) => *lease,
+                _ => return Ok(answer.map(Response::Load)),
+            };
+            match timeout_at(until, self.end_of(&request.key, lease)).await {
+                Err(_) => return Ok(self.in_vain()),
+                Ok(ended) => match ended? {
+                    Ok(LoadResponse {
+                        outcome: Some(Outcome::Ended(_) | Outcome::Timeout(_)) | None,
+                    }) => {}
+                    ended => return Ok(ended.map(Response::Load)),
+                },
+            }
+        }
+    }
+
+    /// The same for who wants the value, and loads nothing himself. For the first to ask, the node loads the key, and this
+    /// call waits for that; the others share one. So whoever has had a load begun is told how it ended, and one that fails
+    /// at once is not begun again and again.
+    async fn get(&self, request: &GetRequest, until: Instant) -> Asked<Response> {
+        let (cluster, slot, key) = (&self.front.cluster, self.slot, &request.key);
+        // The node knows how long it takes.
+        let mut answer = cluster.get(slot, request.clone()).await?;
+        loop {
+            let lease = match &answer {
+                Ok(GetResponse { lease: 0, .. }) | Err(_) => return Ok(answer.map(Response::Get)),
+                Ok(GetResponse { lease, .. }) => *lease,
+            };
+            let next = async {
+                let ended = match self.end_of(key, lease).await? {
+                    Ok(LoadResponse { outcome }) => outcome,
+                    Err(refused) => return Ok(Err(refused)),
+                };
+                match ended {
+                    Some(Outcome::Hit(value)) => Ok(Ok(GetResponse {
+                        value: Some(value),
+                        ..GetResponse::default()
+                    })),
+                    Some(Outcome::Failed(message)) => {
+                        let failure = filling::failure(&message);
+                        let none = Ok(GetResponse::default());
+                        Ok(failure.map_or(none, |text| Err(format!("ORIGIN {text}"))))
+                    }
+                    _ => cluster.get(slot, request.clone()).await,
+                }
+            };
+            answer = match timeout_at(until, next).await {
+                Ok(next) => next?,
+                Err(_) => return Ok(self.in_vain()),
+            };
+        }
+    }
+
+    /// What the node says of the end of a lease that was under way when it was last asked.
+    async fn end_of(&self, key: &Bytes, name: u64) -> Asked<LoadResponse> {
+        let (cluster, slot) = (self.front.cluster.clone(), self.slot);
+        let key = key.clone();
+        let request = LoadRequest {
+            key: key.clone(),
+            awaits: name,
+            // Everybody who waits has his own time.
+            wait_ms: LEASE_MS_MAX,
+            ..LoadRequest::default()
+        };
+        let ask = || async move { cluster.load(slot, request).await };
+        self.front.awaited.end_of(Lease { key, name }, ask).await
+    }
+}
+
 /// Writes an outcome as `LOAD.GET` answers it.
 fn write_load(response: &LoadResponse, out: &mut Output) {
     let answer = match &response.outcome {
@@ -200,7 +301,7 @@ fn write_load(response: &LoadResponse, out: &mut Output) {
         Some(Outcome::Stale(value)) => LoadReply::Stale(value),
         Some(Outcome::Failed(message)) => LoadReply::Failed(message),
         Some(Outcome::Lead(lead)) => LoadReply::Lead(&lead.token, lead.stale.as_ref()),
-        Some(Outcome::Timeout(_)) | None => LoadReply::Timeout,
+        Some(Outcome::Timeout(_) | Outcome::Ended(_)) | None => LoadReply::Timeout,
     };
     answer.write(out, Output::shared);
 }

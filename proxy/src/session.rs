@@ -281,7 +281,7 @@ impl Session {
     pub(crate) async fn unpark(&mut self) -> Option<Lead> {
         let park = self.parked.take()?;
         let client = self.client_handle();
-        let _long = client.wait_long();
+        let _long = park.is_for_who_stays().then(|| client.wait_long());
         park.finish(&self.front, &mut self.out).await
     }
 

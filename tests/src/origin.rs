@@ -182,11 +182,13 @@ impl Origin {
     }
 }
 
-/// How many clients of these nodes wait for keys to be loaded.
-pub fn waiters(nodes: &[SocketAddr]) -> usize {
-    let told = nodes.iter().filter_map(|node| {
-        let told = info(*node, "loads");
-        told.get("load_waiters")?.parse::<usize>().ok()
+/// How many clients of these nodes and proxies wait for keys to be loaded. Those of a proxy share their calls: so all nodes
+/// that are waited at must be among them, and all proxies.
+pub fn waiters(entries: &[SocketAddr]) -> usize {
+    let told = entries.iter().map(|entry| {
+        let told = info(*entry, "loads");
+        let field = |name: &str| told.get(name)?.parse::<usize>().ok();
+        field("load_waiters").unwrap_or_default() + field("load_waits_spared").unwrap_or_default()
     });
     told.sum()
 }

@@ -111,6 +111,7 @@ async fn typed_calls_read_and_write_what_resp_clients_see() {
     let missing = data
         .get(GetRequest {
             key: key.clone().into(),
+            ..GetRequest::default()
         })
         .await
         .unwrap()
@@ -155,6 +156,7 @@ async fn typed_calls_read_and_write_what_resp_clients_see() {
     let read = data
         .get(GetRequest {
             key: key.clone().into(),
+            ..GetRequest::default()
         })
         .await
         .unwrap()
@@ -396,6 +398,7 @@ async fn with_a_password_grpc_asks_for_it_too() {
     let request = |authorization: Option<&'static str>| {
         let mut request = tonic::Request::new(GetRequest {
             key: b"k".to_vec().into(),
+            ..GetRequest::default()
         });
         if let Some(value) = authorization {
             request

@@ -1,9 +1,9 @@
 //! One load per missing key: leases over RESP, at nodes and through a proxy.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::net::SocketAddr;
-
 use larder_tests::dev::Dev;
+use larder_tests::origin::waiters;
+use larder_tests::proxy::Proxy;
 use larder_tests::raw::{Connection, encode};
 use larder_tests::reply::Reply;
 use larder_tests::serve::{Cluster, info};
@@ -36,22 +36,10 @@ fn led(connection: &mut Connection) -> String {
     reply[1].clone()
 }
 
-fn waiters(nodes: &[SocketAddr]) -> usize {
-    let told = nodes.iter().filter_map(|node| {
-        let told = info(*node, "loads");
-        told.get("load_waiters")?.parse::<usize>().ok()
-    });
-    told.sum()
-}
-
-fn addresses(larder: &Dev) -> Vec<SocketAddr> {
-    larder.nodes.iter().map(|node| node.resp).collect()
-}
-
 #[test]
 fn a_thousand_clients_wherever_they_ask_cause_one_load() {
     let larder = Dev::with(&["--shards", "3"]);
-    let (nodes, entries) = (addresses(&larder), larder.entries());
+    let entries = larder.entries();
     let mut clients: Vec<_> = (0..1000)
         .map(|number| Connection::tcp(entries[number % entries.len()]))
         .collect();
@@ -60,7 +48,7 @@ fn a_thousand_clients_wherever_they_ask_cause_one_load() {
     for client in &mut *waiting {
         load(client, "missing", LONG);
     }
-    wait::until("all to wait", || waiters(&nodes) == 999);
+    wait::until("all to wait", || waiters(&entries) == 999);
     assert_eq!(
         leader
             .call(&["LOAD.SET", "missing", &token, "found"])
@@ -71,19 +59,19 @@ fn a_thousand_clients_wherever_they_ask_cause_one_load() {
         assert_eq!(words(&client.read()), ["HIT", "found"]);
         assert_eq!(client.ask("PING").text(), "PONG");
     }
-    wait::until("nobody to wait", || waiters(&nodes) == 0);
+    wait::until("nobody to wait", || waiters(&entries) == 0);
 }
 
 #[test]
 fn every_ending_has_its_name() {
     let larder = Dev::with(&["--shards", "2"]);
-    let nodes = addresses(&larder);
+    let entries = larder.entries();
     // One of the two nodes has the key, the other and the proxy send on what is about it.
-    for (number, entry) in larder.entries().into_iter().enumerate() {
+    for (number, entry) in entries.iter().copied().enumerate() {
         let key = &format!("key:{number}");
         let (mut first, mut second) = (Connection::tcp(entry), Connection::tcp(entry));
         let mut other = larder.connect();
-        let all_wait = |count: usize| wait::until("them to wait", || waiters(&nodes) == count);
+        let all_wait = |count: usize| wait::until("them to wait", || waiters(&entries) == count);
 
         let token = lead(&mut first, key, LONG);
         assert_eq!(
@@ -135,8 +123,8 @@ fn every_ending_has_its_name() {
 #[test]
 fn what_came_before_leaves_first_and_who_leaves_waits_no_longer() {
     let larder = Dev::with(&["--shards", "2"]);
-    let nodes = addresses(&larder);
-    for entry in larder.entries() {
+    let entries = larder.entries();
+    for &entry in &entries {
         let (mut first, mut second) = (Connection::tcp(entry), Connection::tcp(entry));
         lead(&mut first, "slow", LONG);
         let commands = [
@@ -148,7 +136,7 @@ fn what_came_before_leaves_first_and_who_leaves_waits_no_longer() {
         second.send(&commands.concat());
         assert_eq!(second.read().text(), "OK");
         assert_eq!(second.read().text(), "1");
-        wait::until("it to wait", || waiters(&nodes) == 1);
+        wait::until("it to wait", || waiters(&entries) == 1);
         first.ask("SET slow done");
         assert_eq!(words(&second.read()), ["HIT", "done"]);
         assert_eq!(second.read().text(), "1");
@@ -156,9 +144,9 @@ fn what_came_before_leaves_first_and_who_leaves_waits_no_longer() {
         first.ask("DEL slow");
         lead(&mut first, "slow", LONG);
         load(&mut second, "slow", LONG);
-        wait::until("it to wait", || waiters(&nodes) == 1);
+        wait::until("it to wait", || waiters(&entries) == 1);
         drop(second);
-        wait::until("nobody to wait", || waiters(&nodes) == 0);
+        wait::until("nobody to wait", || waiters(&entries) == 0);
         first.ask("DEL slow");
     }
 }
@@ -166,17 +154,19 @@ fn what_came_before_leaves_first_and_who_leaves_waits_no_longer() {
 #[test]
 fn a_lease_is_not_lost_with_the_clients_that_waited_for_it() {
     let larder = Dev::with(&["--shards", "1"]);
-    let nodes = addresses(&larder);
-    let mut first = Connection::tcp(nodes[0]);
-    let mut other = Connection::tcp(nodes[0]);
+    let entries = larder.entries();
+    let mut first = Connection::tcp(larder.nodes[0].resp);
+    let mut other = Connection::tcp(larder.nodes[0].resp);
     for round in 0..10 {
         let key = &format!("key:{round}");
         lead(&mut first, key, LONG);
-        let mut waiting: Vec<_> = (0..20).map(|_| Connection::tcp(nodes[0])).collect();
+        let mut waiting: Vec<_> = (0..20)
+            .map(|_| Connection::tcp(larder.nodes[0].resp))
+            .collect();
         for client in &mut waiting {
             load(client, key, LONG);
         }
-        wait::until("all to wait", || waiters(&nodes) == 20);
+        wait::until("all to wait", || waiters(&entries) == 20);
         // The lease is void and they have all left, and the node learns of both at once.
         larder.process.pause();
         other.send(&encode(&["DEL", key]));
@@ -190,14 +180,14 @@ fn a_lease_is_not_lost_with_the_clients_that_waited_for_it() {
 #[test]
 fn long_values_are_handed_to_all_who_wait() {
     let larder = Dev::with(&["--shards", "1"]);
-    let nodes = addresses(&larder);
+    let entries = larder.entries();
     let mut clients: Vec<_> = (0..20).map(|_| larder.connect()).collect();
     let (leader, waiting) = clients.split_first_mut().unwrap();
     let token = lead(leader, "image", LONG);
     for client in &mut *waiting {
         load(client, "image", LONG);
     }
-    wait::until("all to wait", || waiters(&nodes) == 19);
+    wait::until("all to wait", || waiters(&entries) == 19);
     let image = "i".repeat(3_000_000);
     let set = [
         "LOAD.SET", "image", &token, &image, "PX", LONG, "STALE", LONG,
@@ -206,6 +196,43 @@ fn long_values_are_handed_to_all_who_wait() {
     for client in waiting {
         assert!(words(&client.read()) == ["HIT", &image]);
     }
+}
+
+#[test]
+fn the_clients_of_a_proxy_wait_by_one_call_and_share_the_value() {
+    let larder = Dev::with(&["--shards", "1"]);
+    let proxy = Proxy::start(&larder, &[]);
+    let node = larder.nodes[0].resp;
+    let mut leader = Connection::tcp(node);
+    let token = lead(&mut leader, "image", LONG);
+    let mut waiting: Vec<_> = (0..200).map(|_| proxy.connect()).collect();
+    // Some would not wait for long, and do not.
+    let (hasty, patient) = waiting.split_at_mut(10);
+    for client in &mut *patient {
+        load(client, "image", LONG);
+    }
+    for client in &mut *hasty {
+        client.send(&encode(&["LOAD.GET", "image", LONG, "50"]));
+    }
+    for client in hasty {
+        assert_eq!(words(&client.read()), ["TIMEOUT"]);
+    }
+    wait::until("all to wait", || waiters(&[proxy.resp, node]) == 190);
+    assert_eq!(info(node, "loads")["load_waiters"], "1");
+    assert_eq!(info(proxy.resp, "clients")["blocked_clients"], "190");
+    let before = proxy.process.resident_bytes();
+    let image = "i".repeat(1_000_000);
+    let set = ["LOAD.SET", "image", &token, &image];
+    assert_eq!(leader.call(&set).text(), "OK");
+    wait::until("all to be told", || {
+        patient.iter().all(Connection::has_input)
+    });
+    let grown = proxy.process.resident_bytes().saturating_sub(before);
+    for client in patient {
+        assert!(words(&client.read()) == ["HIT", &image]);
+    }
+    assert!(grown < 50_000_000, "{grown} bytes for 190 clients");
+    assert_eq!(info(proxy.resp, "clients")["blocked_clients"], "0");
 }
 
 #[test]
@@ -219,9 +246,8 @@ fn a_killed_primary_costs_one_more_load_and_everybody_has_the_value() {
     for client in &mut waiting {
         load(client, "missing", LONG);
     }
-    wait::until("all to wait", || {
-        waiters(&[cluster.nodes[primary].resp]) == 100
-    });
+    let entries = [primary, other].map(|node| cluster.nodes[node].resp);
+    wait::until("all to wait", || waiters(&entries) == 100);
     cluster.kill(primary);
     wait::until("all but one to wait again", || {
         waiters(&[cluster.nodes[other].resp]) == 99

@@ -118,12 +118,12 @@ fn what_must_not_be_kept_is_handed_to_those_who_wait() {
         if number == 0 { answer.hold() } else { answer }
     });
     let (larder, _folder) = origin.dev(&["--shards", "2"], "timeout_ms = 60000");
-    let nodes = addresses(&larder);
+    let entries = larder.entries();
     let mut clients: Vec<_> = (0..10).map(|_| larder.connect()).collect();
     for client in &mut clients {
         client.send(&encode(&["GET", "img:a"]));
     }
-    wait::until("all to wait", || waiters(&nodes) == 10);
+    wait::until("all to wait", || waiters(&entries) == 10);
     origin.release();
     for client in &mut clients {
         assert_eq!(client.read().text(), "0");

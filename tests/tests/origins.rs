@@ -9,7 +9,7 @@ use larder_tests::origin::{Answer, Origin, waiters};
 use larder_tests::proxy::Proxy;
 use larder_tests::raw::{Connection, encode};
 use larder_tests::reply::Reply;
-use larder_tests::serve::Cluster;
+use larder_tests::serve::{Cluster, info};
 use larder_tests::tool;
 use larder_tests::wait;
 
@@ -25,7 +25,7 @@ fn two_hundred_clients_wherever_they_ask_cause_one_request() {
     let origin = Origin::start(|asked, _| Answer::ok(format!("body of {}", asked.path)).hold());
     let (larder, _folder) = origin.dev(&["--shards", "3"], PATIENT);
     let proxy = Proxy::start(&larder, &[]);
-    let (nodes, mut entries) = (addresses(&larder), larder.entries());
+    let mut entries = larder.entries();
     entries.push(proxy.resp);
     let mut clients: Vec<_> = (0..200)
         .map(|number| Connection::tcp(entries[number % entries.len()]))
@@ -33,14 +33,14 @@ fn two_hundred_clients_wherever_they_ask_cause_one_request() {
     for client in &mut clients {
         client.send(&[encode(&["GET", "img:a/b c.jpg"]), encode(&["PING"])].concat());
     }
-    wait::until("all to wait", || waiters(&nodes) == 200);
+    wait::until("all to wait", || waiters(&entries) == 200);
     origin.release();
     for client in &mut clients {
         assert_eq!(client.read().text(), "body of /a/b%20c.jpg");
         assert_eq!(client.read().text(), "PONG");
     }
     assert_eq!(origin.count(), 1);
-    wait::until("nobody to wait", || waiters(&nodes) == 0);
+    wait::until("nobody to wait", || waiters(&entries) == 0);
     assert_eq!(
         clients[0].call(&["GET", "img:a/b c.jpg"]).text(),
         "body of /a/b%20c.jpg"
@@ -195,9 +195,11 @@ fn every_node_of_a_cluster_of_processes_loads_and_a_failover_does_not_hurt() {
     for client in &mut waiting {
         client.send(&encode(&["GET", "img:a"]));
     }
-    wait::until("all to wait", || {
-        waiters(&[cluster.nodes[primary].resp]) == 50
-    });
+    let entries = [primary, other].map(|node| cluster.nodes[node].resp);
+    wait::until("all to wait", || waiters(&entries) == 50);
+    // One has the key loaded, and the others share a call.
+    let calls = info(cluster.nodes[primary].resp, "loads");
+    assert_eq!(calls["load_waiters"], "2");
     wait::until("the origin to be asked", || origin.count() == 1);
     cluster.kill(primary);
     wait::until("all to wait again", || {

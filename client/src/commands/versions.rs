@@ -58,6 +58,7 @@ impl Client {
         let request = Request::new(&args)?;
         let ask = GetRequest {
             key: owned(&args[1]),
+            ..GetRequest::default()
         };
         let mut call = VersionCall::new(self, request);
         let answer = call.run(ask).await?;

@@ -80,7 +80,7 @@ impl Found {
                 Found::Lead(Lease::new(client, key, lead.token), lead.stale)
             }
             Some(Outcome::Failed(message)) => Found::failed(&message),
-            Some(Outcome::Timeout(_)) | None => Found::Busy,
+            Some(Outcome::Timeout(_) | Outcome::Ended(_)) | None => Found::Busy,
         }
     }
 }

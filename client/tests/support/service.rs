@@ -133,7 +133,11 @@ impl Data for Service {
             .get(&request.into_inner().key[..])
             .cloned();
         let (value, version) = found.map_or((None, 0), |(value, version)| (Some(value), version));
-        Ok(Response::new(schema::GetResponse { value, version }))
+        Ok(Response::new(schema::GetResponse {
+            value,
+            version,
+            lease: 0,
+        }))
     }
 
     async fn set(

@@ -95,7 +95,7 @@ const OF_NODES: [(&str, Kind, &str, Number); 33] = [
     (
         "larder_load_waiters",
         Gauge,
-        "Clients that wait for another's load of a key.",
+        "Calls that wait for another's load of a key. One of a proxy is for all its clients who wait for that load.",
         |r| Some(r.subject.node.waiters.count() as f64),
     ),
     (

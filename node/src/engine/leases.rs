@@ -78,7 +78,7 @@ pub struct Ask {
     pub lease_ms: u64,
     /// The value counts as stale so long before it is.
     pub early_ms: u64,
-    /// Whether the asker would wait for another's load.
+    /// Whether the asker would wait for another's load, now or by its name.
     pub waits: bool,
 }
 
@@ -129,6 +129,13 @@ struct Lease {
     token: Token,
     /// Made for the first who waits.
     fill: Option<Arc<Fill>>,
+}
+
+impl Lease {
+    fn fill(&mut self, engine: &Engine) -> Arc<Fill> {
+        let name = || engine.random.0.next().max(1);
+        Arc::clone(self.fill.get_or_insert_with(|| Arc::new(Fill::new(name()))))
+    }
 }
 
 /// Fills that have ended while a stripe was locked. Their waiters are told when this is dropped, which must be after the
@@ -227,13 +234,14 @@ impl Locked<'_> {
         {
             return Ok(Loaded::Hit(self.entry(place)));
         }
+        let engine = self.engine;
         if let Some(standing) = self.standing(key) {
             let left_ms = standing.until.since(now);
             let state = match &mut standing.state {
                 State::Failed(message) => Loaded::Failed(message.clone()),
                 State::Leased(lease) => {
                     let fill = ask.waits && place.is_none();
-                    let fill = fill.then(|| Arc::clone(lease.fill.get_or_insert_default()));
+                    let fill = fill.then(|| lease.fill(engine));
                     Loaded::Busy { left_ms, fill }
                 }
             };

@@ -51,6 +51,7 @@ pub fn get(engine: &Engine, request: GetRequest, now: Millis) -> Answer<GetRespo
         Ok(GetResponse {
             value: Some(string_of(&entry)?.to_bytes()),
             version: entry.version(),
+            ..GetResponse::default()
         })
     })
 }
@@ -257,7 +258,15 @@ mod tests {
 
     fn read(engine: &Engine) -> GetResponse {
         let key = Bytes::from_static(b"a");
-        told(get(engine, GetRequest { key }, NOW)).unwrap()
+        told(get(
+            engine,
+            GetRequest {
+                key,
+                ..GetRequest::default()
+            },
+            NOW,
+        ))
+        .unwrap()
     }
 
     #[test]

@@ -7,16 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use larder_proto::{
-    filling,
+    filling::{self, NOTHING},
     resp::Output,
     schema::{GetRequest, GetResponse},
 };
 use larder_proxy::now_ms;
 
-use super::{
-    Origin, Origins,
-    load::{Load, NOTHING},
-};
+use super::{Origin, Origins, load::Load};
 use crate::{
     command::{Access, Closed, CommandError, reply, string_of, with_stripe},
     engine::{Joined, Locked, Millis, Token},
@@ -159,7 +156,7 @@ impl Node {
     }
 
     /// The value of a key; if it has an origin and is missing, it is loaded, by whoever is the first to ask, and the
-    /// others wait. [`Closed`]: the key is another node's by now, or the reign was lost.
+    /// others wait, or are told its lease if they would rather join those who wait already. [`Closed`]: the key is another node's by now, or the reign was lost.
     pub(crate) async fn get(
         &self,
         request: GetRequest,
@@ -174,22 +171,17 @@ impl Node {
             self.released_for(position, reign).await?;
             return Ok(answer);
         };
-        let waiter = match self.waiters.enter() {
-            Ok(waiter) => waiter,
-            Err(error) => return Ok(Err(error)),
-        };
-        let answer = self.get_until(&origins, &origin, &request.key).await;
-        drop(waiter);
-        answer
+        self.get_until(&origins, &origin, &request).await
     }
 
     async fn get_until(
         &self,
         origins: &Arc<Origins>,
         origin: &Arc<Origin>,
-        key: &Bytes,
+        GetRequest { key, joins }: &GetRequest,
     ) -> Result<Result<GetResponse, CommandError>, Closed> {
         let until = Instant::now() + origin.patience();
+        let mut waiter = None;
         loop {
             let reign = self.reign_or_closed()?;
             let now = Millis(now_ms());
@@ -223,9 +215,19 @@ impl Node {
                     }));
                 }
             };
-            if let Some(token) = token {
-                let key = Bytes::copy_from_slice(key);
-                self.load_of(origins, origin, key, token).begin();
+            match token {
+                Some(token) => {
+                    let key = Bytes::copy_from_slice(key);
+                    self.load_of(origins, origin, key, token).begin();
+                }
+                None if *joins => return Ok(Ok(joining(fill.name))),
+                None => {}
+            }
+            if waiter.is_none() {
+                waiter = match self.waiters.enter() {
+                    Ok(waiter) => Some(waiter),
+                    Err(error) => return Ok(Err(error)),
+                };
             }
             match fill.ended_by(left, until).await {
                 // Written or deleted meanwhile, or the reign is over.
@@ -278,6 +280,15 @@ fn present(value: Bytes, version: u64) -> GetResponse {
     GetResponse {
         value: Some(value),
         version,
+        ..GetResponse::default()
+    }
+}
+
+/// Others load it.
+fn joining(lease: u64) -> GetResponse {
+    GetResponse {
+        lease,
+        ..GetResponse::default()
     }
 }
 
@@ -286,8 +297,6 @@ fn told(message: &[u8]) -> Result<GetResponse, CommandError> {
     failure(message).map_or(Ok(GetResponse::default()), Err)
 }
 
-/// `None`: there is nothing, which is no failure.
 fn failure(message: &[u8]) -> Option<CommandError> {
-    let text = || String::from_utf8_lossy(message).into_owned();
-    (message != NOTHING).then(|| CommandError::Origin(text()))
+    filling::failure(message).map(CommandError::Origin)
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use larder_proto::load_reply::ABSENT;
+use larder_proto::filling::NOTHING;
 use larder_proxy::now_ms;
 use tokio::time::timeout_at;
 
@@ -18,9 +18,6 @@ use crate::{
     engine::{Engine, EngineError, Locked, Millis, Renewed, Token},
     hot::Use,
 };
-
-/// What is remembered of a key for which its origin has nothing.
-pub(super) const NOTHING: &[u8] = ABSENT.as_bytes();
 
 /// For how long a failure keeps others from trying again while there is a stale value to show, in milliseconds.
 const FAILURE_MS: u64 = 1000;

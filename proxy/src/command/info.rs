@@ -20,6 +20,8 @@ pub(super) fn info(call: &mut Call<'_>) -> Answer {
         .line("cluster_enabled", u8::from(front.mode() == "cluster"));
     info.line("cluster_epoch", call.view.topology.epoch)
         .line("cluster_size", call.view.topology.shards.len());
+    info.section("Loads")
+        .line("load_waits_spared", front.awaited.spared());
     front.backend.info(&mut info);
     let text = info.text();
     call.session.out.verbatim(&text);
@@ -58,7 +60,10 @@ fn clients(front: &Front, info: &mut Info) {
             "client_recent_max_output_buffer",
             most(&|client| client.output_bytes.load(Relaxed)),
         )
-        .line("blocked_clients", 0);
+        .line(
+            "blocked_clients",
+            clients.iter().filter(|client| client.waits_long()).count(),
+        );
 }
 
 fn stats(front: &Front, info: &mut Info) {

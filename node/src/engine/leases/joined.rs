@@ -59,7 +59,7 @@ impl Locked<'_> {
     /// Has the asker wait for the key, which is missing, to be loaded: by himself, if nobody else does.
     pub fn join(&mut self, key: &[u8], lease_ms: u64) -> Result<Joined, EngineError> {
         let token = self.lease(key, lease_ms)?;
-        let now = self.now;
+        let (now, engine) = (self.now, self.engine);
         let standing = self.standing(key);
         let Some(Standing { until, state }) = standing else {
             // A lease for no time at all.
@@ -70,9 +70,20 @@ impl Locked<'_> {
             State::Leased(lease) => Joined::Loading {
                 token,
                 left_ms: until.since(now),
-                fill: Arc::clone(lease.fill.get_or_insert_default()),
+                fill: lease.fill(engine),
             },
         })
+    }
+
+    /// What tells of the end of the lease of this name, and milliseconds until it runs out; `None`: it is over.
+    pub fn under_way(&mut self, key: &[u8], name: u64) -> Option<(Arc<Fill>, u64)> {
+        let now = self.now;
+        let Standing { until, state } = self.standing(key)?;
+        let State::Leased(lease) = state else {
+            return None;
+        };
+        let fill = lease.fill.as_ref().filter(|fill| fill.name == name)?;
+        Some((Arc::clone(fill), until.since(now)))
     }
 
     /// Lets what the key holds, the value of this version, live for so long from now: it is as good as new.
@@ -173,6 +184,22 @@ mod tests {
         assert!(lock(&engine, later).remove(KEY));
         let (token, _) = join(&engine, NOW);
         assert!(token.is_some() && join(&engine, later).0.is_some());
+    }
+
+    #[test]
+    fn a_lease_is_found_by_its_name_until_it_is_over() {
+        let engine = engine();
+        let (token, fill) = join(&engine, NOW);
+        let found = |name, now| lock(&engine, now).under_way(KEY, name);
+        let (same, left_ms) = found(fill.name, NOW.plus(40)).unwrap();
+        assert!(Arc::ptr_eq(&same, &fill) && left_ms == 60);
+        assert!(found(fill.name, NOW.plus(100)).is_none());
+        let token = token.unwrap();
+        assert_eq!(lock(&engine, NOW).fail(KEY, token, b"", None), Ok(true));
+        assert!(found(fill.name, NOW).is_none());
+        // The next lease of the key has another name.
+        let (_, next) = join(&engine, NOW);
+        assert!(found(fill.name, NOW).is_none() && found(next.name, NOW).is_some());
     }
 
     #[test]
