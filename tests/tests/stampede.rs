@@ -146,7 +146,7 @@ async fn all_ask(
         let client = Client::builder().timeout(Duration::from_secs(20));
         clients.push(client.connect(seeds.split(',')).await.unwrap());
     }
-    let falls = tokio::task::spawn_blocking(move || drop(start.wait()));
+    let falls = tokio::task::spawn_blocking(move || start.wait());
     falls.await.unwrap();
     let mut of_the_library = JoinSet::new();
     for _ in 0..OF_THE_LIBRARY {
