@@ -25,8 +25,13 @@ pub fn seeds(addresses: impl Iterator<Item = SocketAddr>) -> String {
 impl Proxy {
     /// A proxy in front of a cluster, on a free port unless the flags say which.
     pub fn start(cluster: &Dev, flags: &[&str]) -> Self {
+        Self::with_seeds(&cluster.seeds(), flags)
+    }
+
+    /// The same in front of the nodes with these gRPC addresses.
+    pub fn with_seeds(seeds: &str, flags: &[&str]) -> Self {
         let mut command = program("larder-proxy");
-        command.args(["--seeds", &cluster.seeds()]).args(flags);
+        command.args(["--seeds", seeds]).args(flags);
         if !flags.contains(&"--port") {
             command.args(["--port", "0"]);
         }

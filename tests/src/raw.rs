@@ -221,7 +221,7 @@ impl Connection {
     }
 
     /// One reply; nothing when the server has closed before the whole of it.
-    fn read_unless_closed(&mut self) -> Option<Reply> {
+    pub fn read_unless_closed(&mut self) -> Option<Reply> {
         loop {
             match Reply::parse(&self.buffer[self.taken..]) {
                 Ok((reply, length)) => {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use larder_client::{Client, NearCache, SetOptions};
 use larder_tests::dev::Dev;
 use larder_tests::proxy::Proxy;
-use larder_tests::random::Random;
 use larder_tests::raw::{Connection, encode};
 use larder_tests::reply::Reply;
 use larder_tests::serve::Cluster;
@@ -146,111 +145,194 @@ impl Written {
     }
 }
 
-/// Writers count up while readers read by way of near caches, and every read is held to the bound.
+/// Keys that are counted up.
+const KEYS: usize = 8;
+/// How many writes of a key follow each other; then it is left alone for a while, so that it is read from copies.
+const IN_A_ROW: u64 = 20;
+const REST: Duration = Duration::from_millis(300);
+/// Time from one write or read to the next.
+const STEP: Duration = Duration::from_millis(2);
+
+/// Who reads one key by way of a near cache. While its copy is shown it waits for no node, whichever key others wait for.
+enum Reader {
+    Library(Client),
+    Proxy(Connection),
+}
+
+/// What writers, readers and their judge share.
+struct Course {
+    staleness: Duration,
+    written: [Written; KEYS],
+    done: AtomicBool,
+    reads: AtomicUsize,
+}
+
+impl Course {
+    fn is_over(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    fn writes(&self) -> usize {
+        let of_key = |key: &Written| key.0.lock().unwrap().len();
+        self.written.iter().map(of_key).sum()
+    }
+
+    /// What a read that begins now must show at least.
+    fn least(&self, key: usize) -> u64 {
+        self.written[key].at(Instant::now() - self.staleness)
+    }
+
+    fn judge(&self, key: usize, least: u64, read: Option<u64>) {
+        let read = read.unwrap_or_default();
+        assert!(
+            read >= least,
+            "key:{key} shown as {read}, when {least} was there"
+        );
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn write(&self, key: usize, writer: Client) {
+        let mut version = 0;
+        while !self.is_over() {
+            version += 1;
+            // One that failed may have been applied: then the next one says so.
+            if writer.set(format!("key:{key}"), version).await.is_ok() {
+                let mut written = self.written[key].0.lock().unwrap();
+                written.push((Instant::now(), version));
+            }
+            let rests = version.is_multiple_of(IN_A_ROW);
+            tokio::time::sleep(if rests { REST } else { STEP }).await;
+        }
+    }
+
+    async fn read(&self, key: usize, client: Client) {
+        while !self.is_over() {
+            let least = self.least(key);
+            if let Ok(read) = client.get::<Option<u64>>(format!("key:{key}")).await {
+                self.judge(key, least, read);
+            }
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
+    fn read_through(&self, key: usize, mut proxy: Connection) {
+        while !self.is_over() {
+            let least = self.least(key);
+            match proxy.call(&["GET", &format!("key:{key}")]) {
+                Reply::Null => self.judge(key, least, None),
+                Reply::Error(_) => {}
+                value => self.judge(key, least, Some(value.text().parse().unwrap())),
+            }
+            // Of reads without a copy only one in many makes one.
+            std::thread::sleep(STEP / 8);
+        }
+    }
+}
+
+/// Writers count up while readers read by way of near caches, and every read is held to the bound. Tells how many there
+/// were.
 async fn never_older_than<T: Send + 'static>(
     staleness: Duration,
     seeds: &str,
+    readers: Vec<Reader>,
     trouble: impl FnOnce(&dyn Fn()) -> T + Send + 'static,
-) -> (u64, u64) {
-    const KEYS: usize = 8;
+) -> u64 {
     let writer = Client::builder().timeout(Duration::from_secs(20));
     let writer = writer.connect(seeds.split(',')).await.unwrap();
-    let written: Arc<Vec<Written>> = Arc::new((0..KEYS).map(|_| Written::default()).collect());
-    let (done, reads) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicUsize::new(0)),
-    );
+    let course = Arc::new(Course {
+        staleness,
+        written: Default::default(),
+        done: AtomicBool::new(false),
+        reads: AtomicUsize::new(0),
+    });
     let mut tasks = JoinSet::new();
     for key in 0..KEYS {
-        let (writer, written, done) = (writer.clone(), Arc::clone(&written), Arc::clone(&done));
-        tasks.spawn(async move {
-            let mut version = 0;
-            while !done.load(Ordering::Relaxed) {
-                version += 1;
-                // One that failed may have been applied: then the next one says so.
-                if writer.set(format!("key:{key}"), version).await.is_ok() {
-                    written[key]
-                        .0
-                        .lock()
-                        .unwrap()
-                        .push((Instant::now(), version));
-                }
-                tokio::time::sleep(Duration::from_millis(3)).await;
-            }
-        });
+        let (course, writer) = (Arc::clone(&course), writer.clone());
+        tasks.spawn(async move { course.write(key, writer).await });
     }
-    let mut clients = Vec::new();
-    for number in 0..3 {
-        let client = Client::builder()
-            .timeout(Duration::from_secs(20))
-            .near_cache(NearCache::new(MIB).staleness(staleness));
-        let client = client.connect(seeds.split(',')).await.unwrap();
-        clients.push(client.clone());
-        let (written, done) = (Arc::clone(&written), Arc::clone(&done));
-        let reads = Arc::clone(&reads);
-        tasks.spawn(async move {
-            let mut random = Random::new(number);
-            while !done.load(Ordering::Relaxed) {
-                let key = random.below(KEYS);
-                let least = written[key].at(Instant::now() - staleness);
-                let read: Option<u64> = match client.get(format!("key:{key}")).await {
-                    Ok(read) => read,
-                    Err(_) => continue,
-                };
-                let read = read.unwrap_or_default();
-                assert!(
-                    read >= least,
-                    "key:{key} shown as {read}, when {least} was there"
-                );
-                reads.fetch_add(1, Ordering::Relaxed);
-                if read.is_multiple_of(7) {
-                    tokio::task::yield_now().await;
-                }
+    for (key, reader) in (0..KEYS).cycle().zip(readers) {
+        let course = Arc::clone(&course);
+        match reader {
+            Reader::Library(client) => tasks.spawn(async move { course.read(key, client).await }),
+            Reader::Proxy(connection) => {
+                tasks.spawn_blocking(move || course.read_through(key, connection))
             }
-        });
+        };
     }
     // It ends with what it returns.
-    let all = Arc::clone(&written);
+    let all = Arc::clone(&course);
     let cluster = tokio::task::spawn_blocking(move || {
-        let count = || -> usize { all.iter().map(|key| key.0.lock().unwrap().len()).sum() };
         trouble(&|| {
-            let before = count();
-            wait::until("writes", || count() > before + 600);
+            let before = all.writes();
+            wait::until("writes", || all.writes() > before + 600);
         })
     });
     let cluster = cluster.await.unwrap();
-    done.store(true, Ordering::Relaxed);
+    course.done.store(true, Ordering::Relaxed);
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
     drop(cluster);
-    let near = clients.iter().map(hits).sum();
-    (near, reads.load(Ordering::Relaxed) as u64)
+    course.reads.load(Ordering::Relaxed) as u64
+}
+
+/// Pauses the primary of a pair for longer than anything may be stale, then kills the next one.
+fn pause_and_kill(mut cluster: Cluster, many_writes: &dyn Fn()) -> Cluster {
+    let paused = cluster.wait_whole(&[0, 1], 2);
+    cluster.signal(paused, "STOP");
+    let next = 1 - paused;
+    wait::until("the other to lead", || cluster.primaries(&[next]) == [next]);
+    // What it knows is older than the bound by then, and it has not said that it is not the primary any more.
+    many_writes();
+    cluster.signal(paused, "CONT");
+    let primary = cluster.wait_whole(&[0, 1], 2);
+    cluster.kill(primary);
+    let next = 1 - primary;
+    wait::until("the other to lead", || cluster.primaries(&[next]) == [next]);
+    cluster.start_again(primary);
+    cluster.wait_whole(&[0, 1], 2);
+    cluster
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_older_than_the_bound_is_shown_across_a_failover_nor_by_a_paused_node() {
-    let mut cluster = Cluster::start(1, 2, &[]);
+    let cluster = Cluster::start(1, 2, &[]);
     let seeds = cluster.seeds();
     let staleness = Duration::from_millis(100);
-    let (near, reads) = never_older_than(staleness, &seeds, move |many_writes| {
-        let paused = cluster.wait_whole(&[0, 1], 2);
-        cluster.signal(paused, "STOP");
-        let next = 1 - paused;
-        wait::until("the other to lead", || cluster.primaries(&[next]) == [next]);
-        // What it knows is older than the bound by then, and it has not said that it is not the primary any more.
-        many_writes();
-        cluster.signal(paused, "CONT");
-        let primary = cluster.wait_whole(&[0, 1], 2);
-        cluster.kill(primary);
-        let next = 1 - primary;
-        wait::until("the other to lead", || cluster.primaries(&[next]) == [next]);
-        cluster.start_again(primary);
-        cluster.wait_whole(&[0, 1], 2);
-        cluster
-    })
-    .await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let client = Client::builder().timeout(Duration::from_secs(20));
+        let client = client.near_cache(NearCache::new(MIB).staleness(staleness));
+        clients.push(client.connect(seeds.split(',')).await.unwrap());
+    }
+    let readers = clients.iter().flat_map(|client| vec![client.clone(); KEYS]);
+    let readers = readers.map(Reader::Library).collect();
+    let trouble = move |many_writes: &dyn Fn()| pause_and_kill(cluster, many_writes);
+    let reads = never_older_than(staleness, &seeds, readers, trouble).await;
+    let near: u64 = clients.iter().map(hits).sum();
     assert!(near > 100 && reads > near, "{near} of {reads}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_proxy_shows_nothing_older_than_its_bound_either() {
+    let cluster = Cluster::start(1, 2, &[]);
+    let seeds = cluster.seeds();
+    let flags = ["--near-cache", "1mb", "--near-cache-staleness-ms", "100"];
+    let proxy = Proxy::with_seeds(&seeds, &flags);
+    let readers = (0..KEYS).map(|_| Reader::Proxy(proxy.connect())).collect();
+    let trouble = move |many_writes: &dyn Fn()| pause_and_kill(cluster, many_writes);
+    let staleness = Duration::from_millis(100);
+    let reads = never_older_than(staleness, &seeds, readers, trouble).await;
+    let near = proxy_hits(&mut proxy.connect());
+    assert!(near > 100 && reads > near, "{near} of {reads}");
+}
+
+/// What a proxy has shown of its own copies.
+fn proxy_hits(through: &mut Connection) -> u64 {
+    let info = through.ask("INFO stats").text();
+    let mut lines = info.lines();
+    let line = lines.find_map(|line| line.strip_prefix("near_cache_hits:"));
+    line.unwrap().parse().unwrap()
 }
 
 #[test]
@@ -258,23 +340,16 @@ fn a_proxy_keeps_copies_of_what_is_read_often_and_shows_what_it_has_written() {
     let larder = Dev::start();
     let proxy = Proxy::start(&larder, &["--near-cache", "16mb"]);
     let (mut through, mut elsewhere) = (proxy.connect(), larder.connect());
-    let hits = |through: &mut Connection| -> u64 {
-        let info = through.ask("INFO stats").text();
-        let line = info
-            .lines()
-            .find_map(|line| line.strip_prefix("near_cache_hits:"));
-        line.unwrap().parse().unwrap()
-    };
     assert_eq!(through.ask("SET hot 0").text(), "OK");
     for number in 1..=20 {
-        let before = hits(&mut through);
+        let before = proxy_hits(&mut through);
         wait::until("a copy", || {
             (0..40).for_each(|_| {
                 // Within the bound it may also be what was there before.
                 let shown: i64 = through.ask("GET hot").text().parse().unwrap();
                 assert!((number - 2..number).contains(&shown), "{shown}");
             });
-            hits(&mut through) > before
+            proxy_hits(&mut through) > before
         });
         // A write through the proxy is seen at once, also in the same pipeline.
         if number % 2 == 0 {

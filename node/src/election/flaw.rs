@@ -21,6 +21,8 @@ pub enum Flaw {
     ReuseIncarnation,
     /// Messages of lower and higher terms are taken for those of this one.
     IgnoreTerm,
+    /// What was loaded is stored though its token is void. The core knows nothing of loads: whoever runs commands does.
+    IgnoreToken,
 }
 
 impl Core {

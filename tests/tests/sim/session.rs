@@ -7,7 +7,7 @@
 //!
 //! Between any two steps the process may pause, or die.
 
-use larder_node::{Held, command, engine::Access, log::Position};
+use larder_node::{Held, command, election::Flaw, engine::Access, log::Position};
 use larder_proto::{
     command::Command,
     resp::{Args, Decoder, Limits, Output, encode_command},
@@ -46,7 +46,7 @@ impl World {
 
     pub(super) fn execute(&mut self, at: ProcessId, operation: usize, reign: u64) {
         let now = self.now;
-        let words = self.history.words(operation);
+        let words = self.flawed(self.history.words(operation));
         let Some(process) = self.process(at) else {
             return;
         };
@@ -68,6 +68,17 @@ impl World {
             self.pause(at.node, span);
         }
         self.look(at);
+    }
+
+    /// The command as a node with a flaw takes it: with one of them `LOAD.SET` is a `SET`, whatever its token says.
+    fn flawed(&self, mut words: Vec<String>) -> Vec<String> {
+        if self.setup.flaw == Flaw::IgnoreToken && words[0] == "LOAD.SET" {
+            "SET".clone_into(&mut words[0]);
+            words.remove(2);
+            // Up to its time to live.
+            words.truncate(5);
+        }
+        words
     }
 
     /// Sessions will look whether replies may leave.
