@@ -32,6 +32,7 @@ fn load(key: &'static str) -> LoadRequest {
         lease_ms: 600_000,
         wait_ms: 0,
         early_ms: 0,
+        ..LoadRequest::default()
     }
 }
 
